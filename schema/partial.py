@@ -1,0 +1,137 @@
+"""Partial answers: what one source contributes to a call tree, and how contributions merge.
+
+A function-level Partial has one row a node: `path_hash, parent_hash, name, self, total`. A location-level
+Partial has one row a stack: `stack_id, locations, value`, and the symbols that those use. Both are keyed by
+content hashes, never by dense ids, and are never truncated. Merging is union with sums: associative and
+commutative. The bytes are Arrow IPC streams, with a version in the schema's metadata.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+import pyarrow as pa
+
+from . import profile
+from .errors import CorruptBlock
+
+VERSION = 1
+
+NODES = pa.schema(
+    [
+        ("path_hash", pa.uint64()),
+        ("parent_hash", pa.uint64()),
+        ("name", pa.string()),
+        ("self", pa.int64()),
+        ("total", pa.int64()),
+    ]
+)
+"""The root has `path_hash` = `identity.ROOT_PATH` and `parent_hash` 0."""
+
+STACK_VALUES = pa.schema(
+    [
+        ("stack_id", pa.uint64()),
+        ("locations", pa.list_(pa.uint64())),
+        ("value", pa.int64()),
+    ]
+)
+"""Locations are leaf first, as in `profile.STACKS`."""
+
+
+@dataclass(frozen=True)
+class FunctionPartial:
+    """Nodes of a call tree by path hash, schema `NODES`."""
+
+    nodes: pa.Table = field(default_factory=NODES.empty_table)
+
+
+@dataclass(frozen=True)
+class LocationPartial:
+    """Stacks with values, and the locations, functions and mappings that they use (schemas of `profile`)."""
+
+    stacks: pa.Table = field(default_factory=STACK_VALUES.empty_table)
+    locations: pa.Table = field(default_factory=profile.LOCATIONS.empty_table)
+    functions: pa.Table = field(default_factory=profile.FUNCTIONS.empty_table)
+    mappings: pa.Table = field(default_factory=profile.MAPPINGS.empty_table)
+
+
+Partial = FunctionPartial | LocationPartial
+
+
+def merge_function_partials(partials: Sequence[FunctionPartial]) -> FunctionPartial:
+    """Union of nodes by path; self and total add up."""
+    merged = pa.concat_tables([p.nodes for p in partials]) if partials else NODES.empty_table()
+    if len(partials) > 1:
+        sums = merged.group_by("path_hash", use_threads=False).aggregate(
+            [("parent_hash", "first"), ("name", "first"), ("self", "sum"), ("total", "sum")]
+        )
+        merged = sums.rename_columns(NODES.names).cast(NODES)
+    return FunctionPartial(merged)
+
+
+def merge_location_partials(partials: Sequence[LocationPartial]) -> LocationPartial:
+    """Union of stacks, values added up; union of symbols."""
+    if len(partials) == 1:
+        return partials[0]
+    tables = {
+        f.name: pa.concat_tables([getattr(p, f.name) for p in partials])
+        for f in fields(LocationPartial)
+        if partials
+    }
+    if not tables:
+        return LocationPartial()
+    sums = tables["stacks"].select(["stack_id", "value"]).group_by("stack_id", use_threads=False)
+    stacks = _distinct(tables["stacks"], "stack_id").drop_columns(["value"])
+    values = sums.aggregate([("value", "sum")]).rename_columns(["stack_id", "value"])
+    joined = stacks.append_column("value", values.column("value"))
+    return LocationPartial(
+        joined.cast(STACK_VALUES),
+        _distinct(tables["locations"], "location_id"),
+        _distinct(tables["functions"], "function_id"),
+        _distinct(tables["mappings"], "mapping_id"),
+    )
+
+
+def _distinct(table: pa.Table, key: str) -> pa.Table:
+    """The first row of each key, in order of first appearance."""
+    rows = pa.table({key: table.column(key), "row": pa.array(range(len(table)), pa.int64())})
+    first = rows.group_by(key, use_threads=False).aggregate([("row", "min")])
+    return table.take(first.column("row_min"))
+
+
+def to_bytes(partial: Partial) -> bytes:
+    """One Arrow IPC stream a table, length-prefixed, in declaration order."""
+    out = io.BytesIO()
+    kind = type(partial).__name__
+    for f in fields(partial):
+        table: pa.Table = getattr(partial, f.name)
+        table = table.replace_schema_metadata({"flameduck.partial": f"{kind}.{VERSION}"})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        payload = sink.getvalue()
+        out.write(payload.size.to_bytes(8, "little"))
+        out.write(payload)
+    return out.getvalue()
+
+
+def from_bytes(data: bytes) -> Partial:
+    """The inverse of `to_bytes`. Raises `CorruptBlock` for other bytes or another version."""
+    tables: list[pa.Table] = []
+    kinds: set[bytes] = set()
+    view = memoryview(data)
+    try:
+        while view:
+            size_bytes = int.from_bytes(view[:8], "little")
+            table = pa.ipc.open_stream(pa.py_buffer(view[8 : 8 + size_bytes])).read_all()
+            kinds.add((table.schema.metadata or {}).get(b"flameduck.partial", b""))
+            tables.append(table.replace_schema_metadata(None))
+            view = view[8 + size_bytes :]
+    except pa.ArrowInvalid as error:
+        raise CorruptBlock(f"partial: {error}") from None
+    for kind in (FunctionPartial, LocationPartial):
+        if kinds == {f"{kind.__name__}.{VERSION}".encode()} and len(tables) == len(fields(kind)):
+            return kind(*tables)
+    raise CorruptBlock(f"partial: unknown kind or version {sorted(kinds)}")
