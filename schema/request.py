@@ -6,7 +6,7 @@ tables whose columns are named in the request's docstring.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -277,6 +277,7 @@ class Exported:
 
     data: bytes
     media_type: str
+    profile_type: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -303,6 +304,20 @@ class IngestReport:
 
 
 @dataclass(frozen=True)
+class IngestOptions:
+    """How uploads are taken in. `jobs` worker processes decode (0: one a core).
+
+    `progress` is called in the caller's thread with the number of uploads so far whose fate is known.
+    """
+
+    jobs: int = 0
+    progress: Callable[[int], None] | None = None
+
+
+DEFAULT_INGEST = IngestOptions()
+
+
+@dataclass(frozen=True)
 class SqlRequest:
     """One SQL statement over the documented views, with named parameters."""
 
@@ -324,8 +339,11 @@ class Database(Protocol):
         """Run one SQL query. Raises `InvalidSql`."""
         ...
 
-    def ingest(self, uploads: Sequence[Upload]) -> IngestReport:
-        """Store uploads, durably when it returns; a bad one is refused and the others are stored."""
+    def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
+        """Store uploads, durably when it returns; a bad one is refused and the others are stored.
+
+        `uploads` is consumed once, as the work goes on, so that a directory of any size fits in memory.
+        """
         ...
 
     def close(self) -> None:
