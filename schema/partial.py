@@ -1,6 +1,6 @@
 """Partial answers: what one source contributes to a call tree, and how contributions merge.
 
-A function-level Partial has one row a node: `path_hash, parent_hash, name, self, total`. A location-level
+A function-level Partial has one row a node: path, parent, name, self, total. A location-level
 Partial has one row a stack: `stack_id, locations, value`, and the symbols that those use. Both are keyed by
 content hashes, never by dense ids, and are never truncated. Merging is union with sums: associative and
 commutative. The bytes are Arrow IPC streams, with a version in the schema's metadata.
@@ -12,6 +12,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
+import numpy as np
 import pyarrow as pa
 
 from . import profile
@@ -23,12 +24,15 @@ NODES = pa.schema(
     [
         ("path_hash", pa.uint64()),
         ("parent_hash", pa.uint64()),
-        ("name", pa.string()),
+        ("name", pa.dictionary(pa.int32(), pa.string())),
+        ("depth", pa.uint32()),
+        ("first", pa.bool_()),
         ("self", pa.int64()),
         ("total", pa.int64()),
     ]
 )
-"""The root has `path_hash` = `identity.ROOT_PATH` and `parent_hash` 0."""
+"""The root has `path_hash` = `identity.ROOT_PATH`, `parent_hash` 0, depth 0 and an empty name. `first` says that
+no proper ancestor has the same name: totals over such nodes count recursion once."""
 
 STACK_VALUES = pa.schema(
     [
@@ -62,13 +66,15 @@ Partial = FunctionPartial | LocationPartial
 
 def merge_function_partials(partials: Sequence[FunctionPartial]) -> FunctionPartial:
     """Union of nodes by path; self and total add up."""
-    merged = pa.concat_tables([p.nodes for p in partials]) if partials else NODES.empty_table()
-    if len(partials) > 1:
-        sums = merged.group_by("path_hash", use_threads=False).aggregate(
-            [("parent_hash", "first"), ("name", "first"), ("self", "sum"), ("total", "sum")]
-        )
-        merged = sums.rename_columns(NODES.names).cast(NODES)
-    return FunctionPartial(merged)
+    if len(partials) == 1:
+        return partials[0]
+    nodes = pa.concat_tables([p.nodes for p in partials]) if partials else NODES.empty_table()
+    sums = _numbered(nodes.select(["path_hash", "self", "total"])).group_by("path_hash", use_threads=False)
+    merged = sums.aggregate([("row", "min"), ("self", "sum"), ("total", "sum")])
+    first = nodes.take(merged.column("row_min")).unify_dictionaries()
+    for name in ("self", "total"):
+        first = first.set_column(first.column_names.index(name), name, merged.column(f"{name}_sum"))
+    return FunctionPartial(first.combine_chunks())
 
 
 def merge_location_partials(partials: Sequence[LocationPartial]) -> LocationPartial:
@@ -96,9 +102,12 @@ def merge_location_partials(partials: Sequence[LocationPartial]) -> LocationPart
 
 def _distinct(table: pa.Table, key: str) -> pa.Table:
     """The first row of each key, in order of first appearance."""
-    rows = pa.table({key: table.column(key), "row": pa.array(range(len(table)), pa.int64())})
-    first = rows.group_by(key, use_threads=False).aggregate([("row", "min")])
+    first = _numbered(table.select([key])).group_by(key, use_threads=False).aggregate([("row", "min")])
     return table.take(first.column("row_min"))
+
+
+def _numbered(table: pa.Table) -> pa.Table:
+    return table.append_column("row", pa.array(np.arange(len(table))))
 
 
 def to_bytes(partial: Partial) -> bytes:

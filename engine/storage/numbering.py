@@ -1,0 +1,103 @@
+"""From content hashes to rows: tables that hold every key once, and lookups by key."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...schema.errors import CorruptBlock
+
+IntArray = npt.NDArray[np.int64]
+U64Array = npt.NDArray[np.uint64]
+
+ATTRIBUTES = {"mapping_id", "address"}
+"""Columns that rows of one identity may differ in; the first one seen stays."""
+
+
+class Lookup:
+    """The union of tables by one hash column: the first row of each key stays.
+
+    A key that comes again must bring the same content, attributes aside. Chunks are merged as they double, so
+    that adding stays linear and comparing touches few of them.
+    """
+
+    def __init__(self, schema: pa.Schema, key: str) -> None:
+        self._key = key
+        self._chunks = [schema.empty_table()]
+        self._keys = np.zeros(0, np.uint64)
+        self._rows = np.zeros(0, np.int64)
+
+    def add(self, table: pa.Table) -> int:
+        """Take the rows whose keys are new; returns their bytes. Raises `CorruptBlock` on contradiction."""
+        unique, first = np.unique(table.column(self._key).to_numpy(), return_index=True)
+        slot = np.searchsorted(self._keys, unique)
+        hit = np.zeros(len(unique), np.bool_)
+        inside = slot < len(self._keys)
+        hit[inside] = self._keys[slot[inside]] == unique[inside]
+        if hit.any():
+            self._compare(table.take(first[hit]), self._rows[slot[hit]])
+        arrival = np.argsort(first[~hit])
+        if not len(arrival):
+            return 0
+        new = table.take(first[~hit][arrival])
+        rows = np.empty(len(arrival), np.int64)
+        rows[arrival] = np.arange(len(arrival)) + self._starts()[-1]
+        self._keys = np.insert(self._keys, slot[~hit], unique[~hit])
+        self._rows = np.insert(self._rows, slot[~hit], rows)
+        self._append(new)
+        return int(new.nbytes)
+
+    def _starts(self) -> IntArray:
+        return np.cumsum([0, *map(len, self._chunks)])
+
+    def _append(self, new: pa.Table) -> None:
+        self._chunks.append(new)
+        while len(self._chunks) > 1 and len(self._chunks[-1]) * 2 >= len(self._chunks[-2]):
+            last, before = self._chunks.pop(), self._chunks.pop()
+            self._chunks.append(pa.concat_tables([before, last]).combine_chunks())
+
+    def _compare(self, again: pa.Table, rows: IntArray) -> None:
+        starts = self._starts()
+        chunk_of = np.searchsorted(starts, rows, side="right") - 1
+        for number in np.unique(chunk_of):
+            here = np.flatnonzero(chunk_of == number)
+            stored = self._chunks[number].take(rows[here] - starts[number])
+            self._require_equal(stored, again.take(here))
+
+    def _require_equal(self, stored: pa.Table, again: pa.Table) -> None:
+        for name in again.column_names:
+            ours, theirs = stored.column(name).combine_chunks(), again.column(name).combine_chunks()
+            if name in ATTRIBUTES or ours.equals(theirs):
+                continue
+            row = next(i for i in range(len(again)) if ours[i] != theirs[i])
+            raise CorruptBlock(
+                f"hash collision: {self._key} {again.column(self._key)[row].as_py():#x} stands for "
+                f"{ours[row].as_py()!r} and for {theirs[row].as_py()!r} ({name})"
+            )
+
+    def table(self) -> pa.Table:
+        """Every row kept, in order of arrival."""
+        if len(self._chunks) > 1:
+            self._chunks = [pa.concat_tables(self._chunks).combine_chunks()]
+        return self._chunks[0]
+
+
+def first_rows(
+    keys: pa.ChunkedArray | pa.Array, wanted: pa.ChunkedArray | pa.Array, strict: bool = False
+) -> IntArray:
+    """Row of each `wanted` key among distinct `keys`; -1 where it is not there.
+
+    With `strict` a missing key raises `CorruptBlock`.
+    """
+    rows = pc.fill_null(pc.index_in(_flat(wanted), value_set=_flat(keys)), -1)
+    found: IntArray = rows.to_numpy(zero_copy_only=False).astype(np.int64)
+    if strict and (found < 0).any():
+        missing = wanted[int(np.flatnonzero(found < 0)[0])].as_py()
+        raise CorruptBlock(f"id {missing:#x} is referred to and is not there")
+    return found
+
+
+def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

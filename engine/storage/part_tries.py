@@ -1,0 +1,115 @@
+"""The tries of a block: for each part, the location trie of its stacks and the function trie above it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...schema.identity import NO_ID
+from ..trie import Ragged, Trie, build_trie, first_occurrences, offsets_of, project_trie
+from .numbering import first_rows
+
+IntArray = npt.NDArray[np.int64]
+U64Array = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class SymbolTables:
+    """What tries need of the symbols: names are numbered in byte order.
+
+    `location_names` lists the names of a location's lines root first, or its display name; `function_of_name`
+    is the function that stands for a name.
+    """
+
+    location_ids: pa.Array
+    location_names: Ragged
+    function_of_name: IntArray
+
+    @classmethod
+    def of(cls, functions: pa.Table, lines: Ragged, display: pa.Array, locations: pa.Table) -> SymbolTables:
+        """From numbered functions (sorted by name), each location's functions leaf first, and display names."""
+        encoded = functions.column("name").combine_chunks().dictionary_encode()
+        name_of_function = encoded.indices.to_numpy().astype(np.int64)
+        function_of_name = first_rows(encoded.indices, pa.array(np.arange(len(encoded.dictionary)), pa.int32()))
+        shown = pc.fill_null(pc.index_in(display, value_set=encoded.dictionary), -1).to_numpy()
+        lengths = np.where(lines.lengths > 0, lines.lengths, 1)
+        names = Ragged(np.empty(int(lengths.sum()), np.int64), offsets_of(lengths))
+        bare = lines.lengths == 0
+        names.values[names.offsets[:-1][bare]] = shown[bare]
+        names.values[np.repeat(~bare, lengths)] = name_of_function[lines.reversed().values]
+        return cls(locations.column("location_id").combine_chunks(), names, function_of_name)
+
+
+@dataclass(frozen=True)
+class PartTries:
+    """The `stacks`, `stacktraces` and `frames` tables of a block, without the `block` column."""
+
+    stacks: pa.Table
+    stacktraces: pa.Table
+    frames: pa.Table
+    stack_part: IntArray
+    node_part: IntArray
+    frame_part: IntArray
+
+
+def build_part_tries(part_stacks: Sequence[U64Array], stacks: pa.Table, symbols: SymbolTables) -> PartTries:
+    """Tries for each part from the stack ids it uses, in the order of its stack numbers.
+
+    Raises `CorruptBlock` when a stack or a location is referred to and is not there.
+    """
+    lists = stacks.column("locations").combine_chunks()
+    flat = first_rows(symbols.location_ids, lists.values, strict=True)
+    paths = Ragged(flat, lists.offsets.to_numpy().astype(np.int64)).reversed()
+    rows = [first_rows(stacks.column("stack_id"), pa.array(ids), strict=True) for ids in part_stacks]
+    parts = [_part_trie(part, ids, paths.take(row), symbols) for part, (ids, row) in enumerate(zip(part_stacks, rows, strict=True))]
+    tables = [pa.concat_tables(column) if parts else None for column in zip(*parts, strict=True)]
+    if not parts:
+        tables = list(_part_trie(0, np.zeros(0, np.uint64), Ragged(flat[:0], np.zeros(1, np.int64)), symbols))
+        tables = [table.slice(0, 0) for table in tables]
+    numbers = [table.column("part").to_numpy().astype(np.int64) for table in tables]
+    return PartTries(*tables, *numbers)
+
+
+def _part_trie(
+    part: int, stack_ids: U64Array, paths: Ragged, symbols: SymbolTables
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    trie, node_of_stack = build_trie(paths, len(symbols.location_ids))
+    frames, frame_of_node = project_trie(trie, node_names(trie, symbols.location_names), len(symbols.function_of_name))
+    stacks = _table(part, stack=np.arange(len(stack_ids)), node=node_of_stack)
+    stacks = stacks.append_column("stack_id", pa.array(stack_ids, pa.uint64()))
+    nodes = _table(
+        part,
+        node=np.arange(len(trie)),
+        parent=trie.parent,
+        size=trie.size,
+        location=np.where(trie.symbol < 0, NO_ID, trie.symbol),
+        frame=frame_of_node,
+    )
+    function = symbols.function_of_name[frames.symbol] if len(symbols.function_of_name) else frames.symbol
+    shown = _table(
+        part,
+        frame=np.arange(len(frames)),
+        parent=frames.parent,
+        size=frames.size,
+        function=np.where(frames.symbol < 0, NO_ID, function),
+        depth=frames.depth,
+    )
+    return stacks, nodes, shown.append_column("first", pa.array(first_occurrences(frames)))
+
+
+def node_names(trie: Trie, symbol_names: Ragged) -> Ragged:
+    """For each node the names of its symbol, and none for the root."""
+    padded = Ragged(symbol_names.values, np.append(symbol_names.offsets, symbol_names.offsets[-1]))
+    last = len(symbol_names.offsets) - 1
+    return padded.take(np.where(trie.symbol < 0, last, trie.symbol))
+
+
+def _table(part: int, **columns: IntArray) -> pa.Table:
+    length = len(next(iter(columns.values())))
+    arrays = {"part": pa.array(np.full(length, part), pa.uint32())}
+    return pa.table(arrays | {name: pa.array(values, pa.uint32()) for name, values in columns.items()})
