@@ -1,0 +1,242 @@
+"""The door to DuckDB: one in-process instance, one cursor a request, Arrow tables in and out.
+
+Settings are made once, globally, since a cursor does not inherit what another cursor set. A `Session` belongs
+to one thread at a time; threads take a session each. DuckDB's errors become ours here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType, TracebackType
+
+import duckdb
+import pyarrow as pa
+
+from ..schema.errors import FlameduckError, InvalidSql, StorageError, Unavailable
+
+NO_PARAMETERS: Mapping[str, object] = MappingProxyType({})
+NO_TABLES: Mapping[str, pa.Table] = MappingProxyType({})
+
+_PERFECT_HASH_BITS = 22
+"""Group-bys on dense integer ids use an array instead of a hash table up to this many bits of key."""
+
+_KIND = duckdb.StatementType
+_ANSWERING = frozenset({_KIND.SELECT, _KIND.EXPLAIN, _KIND.MULTI})
+"""What a user's query may be. MULTI is PIVOT, which DuckDB runs as several statements."""
+
+_ERRORS: tuple[tuple[type[duckdb.Error], type[FlameduckError]], ...] = (
+    (duckdb.OutOfMemoryException, Unavailable),
+    (duckdb.InterruptException, Unavailable),
+    (duckdb.ResourceInUseException, Unavailable),
+    (duckdb.IOException, StorageError),
+    (duckdb.SerializationException, StorageError),
+    (duckdb.InternalException, StorageError),
+    (duckdb.FatalException, StorageError),
+    (duckdb.Error, InvalidSql),
+)
+
+
+@dataclass(frozen=True)
+class DatabaseLimits:
+    """What one DuckDB instance may use; None leaves DuckDB's default (all cores, 80 % of memory).
+
+    `readable_directories` None lets SQL read any file of this machine, as suits a person at their own prompt;
+    a tuple confines it to these directories and forbids extensions.
+    """
+
+    threads: int | None = None
+    memory_bytes: int | None = None
+    temp_directory: str | None = None
+    readable_directories: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """SQL text with named parameters (`$name`), and the name that messages give it."""
+
+    name: str
+    text: str
+
+
+@cache
+def query_file(package: str, name: str) -> Query:
+    """The query in `<name>.sql` of a package, for example `("flameduck.engine.query.sql", "stack_sums")`."""
+    text = importlib.resources.files(package).joinpath(f"{name}.sql").read_text("utf-8")
+    return Query(f"{name}.sql", text)
+
+
+@dataclass
+class DuckDB:
+    """One in-process DuckDB instance. Safe for several threads: each takes its own `session`."""
+
+    _connection: duckdb.DuckDBPyConnection
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A cursor for one request; what it registers and sets is gone afterwards."""
+        with _errors_of("session"):
+            cursor = self._connection.cursor()
+        session = Session(cursor)
+        try:
+            yield session
+        finally:
+            cursor.close()
+
+    def register_filesystem(self, filesystem: object) -> None:
+        """Let SQL read URLs through an fsspec file system, whose files must be safe under threads."""
+        with _errors_of("filesystem"):
+            self._connection.register_filesystem(filesystem)
+
+    def close(self) -> None:
+        """Release the instance; open sessions end with it."""
+        self._connection.close()
+
+    def __enter__(self) -> DuckDB:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Session:
+    """One cursor: variables, registered tables and queries of one request. One thread at a time."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+
+    def arrow(
+        self,
+        query: Query,
+        parameters: Mapping[str, object] = NO_PARAMETERS,
+        tables: Mapping[str, pa.Table] = NO_TABLES,
+    ) -> pa.Table:
+        """The answer of one query that this package wrote.
+
+        Binds the parameters that the query names and ignores the others. `tables` are Arrow tables that the
+        query can name, for its duration. A HUGEINT column whose values fit is BIGINT in the answer.
+        """
+        for name, table in tables.items():
+            self.register(name, table)
+        try:
+            with _errors_of(query.name):
+                return self._fetch(self._only_statement(query), parameters)
+        finally:
+            for name in tables:
+                self._cursor.unregister(name)
+
+    def answer(self, query: Query, parameters: Mapping[str, object] = NO_PARAMETERS) -> pa.Table:
+        """The answer of a query that a user wrote: one statement, which only reads.
+
+        Raises `InvalidSql` for anything else, and for parameters that are missing or not named in it.
+        """
+        with _errors_of(query.name):
+            statement = self._only_statement(query)
+            if statement.type not in _ANSWERING:
+                raise InvalidSql(f"{query.name}: only queries are allowed here, not {statement.type.name}")
+            unknown = ", ".join(f"${name}" for name in sorted(set(parameters) - statement.named_parameters))
+            if unknown:
+                raise InvalidSql(f"{query.name}: the query has no parameter {unknown}")
+            # A CTE may hold an INSERT, which the parser calls a SELECT all the same.
+            self._cursor.execute("BEGIN TRANSACTION READ ONLY")
+            try:
+                return self._fetch(statement, parameters)
+            finally:
+                self._cursor.execute("ROLLBACK")
+
+    def run(self, query: Query, parameters: Mapping[str, object] = NO_PARAMETERS) -> None:
+        """Run a script of our own, statement by statement, each with the parameters that it names."""
+        with _errors_of(query.name):
+            for statement in self._cursor.extract_statements(query.text):
+                self._cursor.execute(statement, _named(statement, parameters))
+
+    def register(self, name: str, table: pa.Table) -> None:
+        """Let queries of this session read an Arrow table by name."""
+        with _errors_of(name):
+            self._cursor.register(name, table)
+
+    def interrupt(self) -> None:
+        """Stop the query that another thread runs in this session; it raises `Unavailable` there."""
+        self._cursor.interrupt()
+
+    def _only_statement(self, query: Query) -> duckdb.Statement:
+        statements = self._cursor.extract_statements(query.text)
+        if len(statements) != 1:
+            raise InvalidSql(f"{query.name}: expected one statement, found {len(statements)}")
+        return statements[0]
+
+    def _fetch(self, statement: duckdb.Statement, parameters: Mapping[str, object]) -> pa.Table:
+        relation = self._cursor.sql(statement, params=_named(statement, parameters) or None)
+        if relation is None:
+            return pa.table({})
+        huge = [str(kind) == "HUGEINT" for kind in relation.types]
+        table = relation.to_arrow_table()
+        return _with_bigint(table, huge) if any(huge) else table
+
+
+def connect(limits: DatabaseLimits | None = None) -> DuckDB:
+    """A new in-process DuckDB with this package's settings. Raises `Unavailable` when it cannot be had."""
+    limits = limits or DatabaseLimits()
+    with _errors_of("connect"):
+        connection = duckdb.connect(config=_config(limits))
+        # Only settable once the parquet extension is there, so not in the configuration.
+        connection.execute("SET GLOBAL parquet_metadata_cache = true")
+        if limits.readable_directories is not None:
+            directories = {"directories": list(limits.readable_directories)}
+            connection.execute("SET GLOBAL allowed_directories = $directories", directories)
+            connection.execute("SET GLOBAL enable_external_access = false")
+            connection.execute("SET GLOBAL lock_configuration = true")
+    return DuckDB(connection)
+
+
+def _config(limits: DatabaseLimits) -> dict[str, str | bool | int | float | list[str]]:
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "perfect_ht_threshold": _PERFECT_HASH_BITS,
+        "python_enable_replacements": False,
+        "autoinstall_known_extensions": False,
+    }
+    if limits.threads is not None:
+        config["threads"] = limits.threads
+    if limits.memory_bytes is not None:
+        config["memory_limit"] = f"{limits.memory_bytes}B"
+    if limits.temp_directory is not None:
+        config["temp_directory"] = limits.temp_directory
+    return config
+
+
+def _named(statement: duckdb.Statement, parameters: Mapping[str, object]) -> dict[str, object]:
+    """The parameters that a statement names: DuckDB refuses a missing one and an excess one alike."""
+    return {name: parameters[name] for name in statement.named_parameters if name in parameters}
+
+
+def _with_bigint(table: pa.Table, huge: list[bool]) -> pa.Table:
+    """HUGEINT columns, the type of DuckDB's sums, as BIGINT where all values fit."""
+    for position, name in enumerate(table.column_names):
+        if huge[position]:
+            try:
+                column = table.column(position).cast(pa.int64())
+            except pa.ArrowInvalid:
+                continue
+            table = table.set_column(position, name, column)
+    return table
+
+
+@contextmanager
+def _errors_of(origin: str) -> Iterator[None]:
+    """Map DuckDB's errors to ours, naming what was run."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _translated(error, origin) from None
+
+
+def _translated(error: duckdb.Error, origin: str) -> FlameduckError:
+    kind = next(ours for theirs, ours in _ERRORS if isinstance(error, theirs))
+    # The text starts with DuckDB's class of the error ("Binder Error: "), which tells a reader nothing.
+    _, _, reason = str(error).strip().partition(": ")
+    return kind(f"{origin}: {reason or error}")
