@@ -228,3 +228,18 @@ def merge_order(parent: IntArray, symbol: IntArray, depth: IntArray) -> tuple[Tr
     order = np.empty(len(parent), np.int64)
     order[position] = np.arange(len(parent))
     return Trie(position[parent[order]], symbol[order], size[order], depth[order]), position
+
+
+def unify(parent: IntArray, symbol: IntArray, depth: IntArray, symbol_count: int) -> tuple[Trie, IntArray]:
+    """Merge a forest into one trie by (merged parent, symbol).
+
+    `parent` holds positions, -1 at the forest's roots, which have depth 0 and become children of the root.
+    Returns the trie and the node that each given node became.
+    """
+    levels = _Levels(symbol_count)
+    at = np.zeros(len(parent), np.int64)
+    for nodes in levels_of(depth) if len(depth) else ():
+        above = parent[nodes]
+        at[nodes] = levels.descend(np.where(above < 0, 0, at[above]), symbol[nodes])
+    trie, position = levels.finish()
+    return trie, position[at]

@@ -1,7 +1,7 @@
 """Partial answers: what one source contributes to a call tree, and how contributions merge.
 
 A function-level Partial has one row a node: path, parent, name, self, total. A location-level
-Partial has one row a stack: `stack_id, locations, value`, and the symbols that those use. Both are keyed by
+Partial has one row a stack, label set and profile type, and the symbols and label sets that those use. Both are keyed by
 content hashes, never by dense ids, and are never truncated. Merging is union with sums: associative and
 commutative. The bytes are Arrow IPC streams, with a version in the schema's metadata.
 """
@@ -37,11 +37,12 @@ no proper ancestor has the same name: totals over such nodes count recursion onc
 STACK_VALUES = pa.schema(
     [
         ("stack_id", pa.uint64()),
-        ("locations", pa.list_(pa.uint64())),
+        ("labelset_id", pa.uint64()),
+        ("profile_type", pa.dictionary(pa.int32(), pa.string())),
         ("value", pa.int64()),
     ]
 )
-"""Locations are leaf first, as in `profile.STACKS`."""
+"""Values of distinct (stack, label set, profile type); label set 0 means none."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,17 @@ class FunctionPartial:
 
 @dataclass(frozen=True)
 class LocationPartial:
-    """Stacks with values, and the locations, functions and mappings that they use (schemas of `profile`)."""
+    """Values, and what they use: stacks, locations, functions, mappings, label sets, as in `profile`.
 
-    stacks: pa.Table = field(default_factory=STACK_VALUES.empty_table)
+    `mappings` may hold mappings that no location refers to: those of the profiles.
+    """
+
+    values: pa.Table = field(default_factory=STACK_VALUES.empty_table)
+    stacks: pa.Table = field(default_factory=profile.STACKS.empty_table)
     locations: pa.Table = field(default_factory=profile.LOCATIONS.empty_table)
     functions: pa.Table = field(default_factory=profile.FUNCTIONS.empty_table)
     mappings: pa.Table = field(default_factory=profile.MAPPINGS.empty_table)
+    labelsets: pa.Table = field(default_factory=profile.LABELSETS.empty_table)
 
 
 Partial = FunctionPartial | LocationPartial
@@ -78,25 +84,17 @@ def merge_function_partials(partials: Sequence[FunctionPartial]) -> FunctionPart
 
 
 def merge_location_partials(partials: Sequence[LocationPartial]) -> LocationPartial:
-    """Union of stacks, values added up; union of symbols."""
-    if len(partials) == 1:
-        return partials[0]
-    tables = {
-        f.name: pa.concat_tables([getattr(p, f.name) for p in partials])
-        for f in fields(LocationPartial)
-        if partials
-    }
-    if not tables:
+    """Sums of equal (stack, label set, profile type); union of what they use."""
+    if not partials:
         return LocationPartial()
-    sums = tables["stacks"].select(["stack_id", "value"]).group_by("stack_id", use_threads=False)
-    stacks = _distinct(tables["stacks"], "stack_id").drop_columns(["value"])
-    values = sums.aggregate([("value", "sum")]).rename_columns(["stack_id", "value"])
-    joined = stacks.append_column("value", values.column("value"))
+    tables = {f.name: pa.concat_tables([getattr(p, f.name) for p in partials]) for f in fields(LocationPartial)}
+    values = tables.pop("values").unify_dictionaries()
+    plain = values.set_column(2, "profile_type", values.column("profile_type").cast(pa.string()))
+    sums = plain.group_by(["stack_id", "labelset_id", "profile_type"], use_threads=False).aggregate([("value", "sum")])
+    summed = sums.rename_columns(STACK_VALUES.names)
+    encoded = summed.set_column(2, "profile_type", summed.column("profile_type").dictionary_encode())
     return LocationPartial(
-        joined.cast(STACK_VALUES),
-        _distinct(tables["locations"], "location_id"),
-        _distinct(tables["functions"], "function_id"),
-        _distinct(tables["mappings"], "mapping_id"),
+        encoded.cast(STACK_VALUES), *(_distinct(table, table.column_names[0]) for table in tables.values())
     )
 
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from .profile import Upload
 
-Granularity = Literal["function", "line", "file", "mapping", "address"]
+Granularity = Literal["function", "line", "file", "mapping", "address", "source"]
 GRANULARITIES: tuple[Granularity, ...] = ("function", "line", "file", "mapping", "address")
+"""Those a person can ask for; `source` keeps function, file and line apart, for `LinesRequest`."""
 Aggregate = Literal["sum", "avg", "last"]
 AGGREGATES: tuple[Aggregate, ...] = ("sum", "avg", "last")
 Normalisation = Literal["none", "share", "rate"]

@@ -1,1 +1,69 @@
-"""."""
+"""The output formats: the seam between an answer and the bytes that other tools read.
+
+An output is a function from an `Export` to bytes. The table below is tried by name; packages add theirs under
+the entry point group `flameduck.outputs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from ....schema.errors import RequestError
+from ..export import Export
+
+Writer = Callable[[Export], bytes]
+
+ENTRY_POINTS = "flameduck.outputs"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One format: where its writer is (`module:function`, imported on use) and what HTTP calls it."""
+
+    name: str
+    writer: str
+    media_type: str
+
+    def load(self) -> Writer:
+        """The writer. Raises `RequestError` when it cannot be imported."""
+        module, _, function = self.writer.partition(":")
+        try:
+            writer: Writer = getattr(import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise RequestError(f"output {self.name!r}: {error}") from None
+        return writer
+
+
+def _ours(name: str, module: str, media_type: str) -> Output:
+    return Output(name, f"{__package__}.{module}:write_{name}", media_type)
+
+
+OUTPUTS: Mapping[str, Output] = MappingProxyType(
+    {
+        output.name: output
+        for output in (
+            _ours("pprof", "pprof", "application/octet-stream"),
+            _ours("folded", "text", "text/plain; charset=utf-8"),
+            _ours("speedscope", "speedscope", "application/json"),
+            _ours("dot", "dot", "text/vnd.graphviz; charset=utf-8"),
+            _ours("json", "text", "application/json"),
+            _ours("html", "page", "text/html; charset=utf-8"),
+            _ours("arrow", "tabular", "application/vnd.apache.arrow.stream"),
+            _ours("parquet", "tabular", "application/vnd.apache.parquet"),
+            _ours("csv", "tabular", "text/csv; charset=utf-8"),
+        )
+    }
+)
+
+
+def output_named(name: str) -> Output:
+    """The output of a name, built in or installed. Raises `RequestError` that lists them."""
+    if name in OUTPUTS:
+        return OUTPUTS[name]
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        return Output(name, point.value, "application/octet-stream")
+    raise RequestError(f"format {name!r}: expected one of {', '.join(OUTPUTS)}")

@@ -1,0 +1,167 @@
+"""Exact stacks: values by stack, label set and profile type, with every symbol that they use.
+
+What pprof and table exports are made of. Keyed by content hash, so that blocks merge by union.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...schema import profile
+from ...schema.identity import NO_ID
+from ...schema.partial import STACK_VALUES, LocationPartial, merge_location_partials
+from ..trie import Ragged, offsets_of
+from .opened import OpenBlock
+from .plan import BlockScan
+from .snapshot import Resolved, Snapshot
+from .stack_totals import StackTotals, expand_ranges
+from .weights import profiles_of
+
+IntArray = npt.NDArray[np.int64]
+U64Array = npt.NDArray[np.uint64]
+
+
+def gather_locations(snapshot: Snapshot, by_type: Sequence[tuple[str, Resolved]], labels: bool) -> LocationPartial:
+    """All samples of some resolved selections, one a profile type; sample labels only with `labels`."""
+    partials = [
+        _block_partial(snapshot, scan, profile_type, resolved, labels)
+        for profile_type, resolved in by_type
+        for scan in resolved.plan.scans
+    ]
+    return merge_location_partials(partials)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Values of one block by part, stack and label set (-1: none)."""
+
+    part: IntArray
+    stack: IntArray
+    labelset: IntArray
+    value: IntArray
+
+
+def _block_partial(
+    snapshot: Snapshot, scan: BlockScan, profile_type: str, resolved: Resolved, labels: bool
+) -> LocationPartial:
+    block = snapshot.blocks[scan.ulid]
+    if labels and "labelset" in block.meta.sample_extras:
+        rows = _labelled_rows(snapshot, block, scan, resolved)
+    else:
+        rows = _summed_rows(snapshot.source.part_totals(block, scan, resolved.plan, resolved.weights))
+    return _described(block, rows, profile_type)
+
+
+def _summed_rows(totals: Sequence[StackTotals]) -> _Rows:
+    part = np.repeat([total.part for total in totals], [len(total.stack) for total in totals]).astype(np.int64)
+    stack, value = (_joined([getattr(total, name) for total in totals]) for name in ("stack", "value"))
+    return _grouped(_Rows(part, stack, np.full(len(part), -1), value))
+
+
+def _joined(columns: Sequence[IntArray]) -> IntArray:
+    return np.concatenate(columns) if columns else np.zeros(0, np.int64)
+
+
+def _labelled_rows(snapshot: Snapshot, block: OpenBlock, scan: BlockScan, resolved: Resolved) -> _Rows:
+    profiles = profiles_of(snapshot, resolved)
+    mine = profiles.rows.take(profiles.block == profiles.ulids.index(scan.ulid))
+    rows, _ = expand_ranges(mine.start, mine.n)
+    if not len(rows):
+        return _Rows(*(np.zeros(0, np.int64) for _ in range(4)))
+    low, high = int(rows.min()), int(rows.max()) + 1
+    table = block.block.table("samples", ["part", "stack", "labelset", "value"], (low, high)).take(rows - low)
+    labelset = pc.fill_null(table.column("labelset").cast(pa.int64()), -1).to_numpy()
+    part, stack, value = (table.column(name).to_numpy().astype(np.int64) for name in ("part", "stack", "value"))
+    return _grouped(_Rows(part, stack, labelset, value))
+
+
+def _grouped(rows: _Rows) -> _Rows:
+    """Equal (part, stack, label set) summed; zero sums left out."""
+    order = np.lexsort((rows.labelset, rows.stack, rows.part))
+    columns = [column[order] for column in (rows.part, rows.stack, rows.labelset)]
+    new = np.append(True, np.logical_or.reduce([c[1:] != c[:-1] for c in columns]))[: len(order)]
+    first = np.flatnonzero(new)
+    if not len(first):
+        return rows
+    value = np.add.reduceat(rows.value[order], first)
+    kept = first[value != 0]
+    return _Rows(*(column[kept] for column in columns), value[value != 0])
+
+
+def _described(block: OpenBlock, rows: _Rows, profile_type: str) -> LocationPartial:
+    """The rows keyed by content, with the symbols they use."""
+    stack_id = np.zeros(len(rows.part), np.uint64)
+    lists: list[Ragged] = []
+    ids: list[U64Array] = []
+    for part in np.unique(rows.part):
+        here = rows.part == part
+        stacks = block.stacks(int(part))
+        used = np.unique(rows.stack[here])
+        stack_id[here] = stacks.stack_id[rows.stack[here]]
+        lists.append(_paths_to_root(stacks.trie.parent, stacks.trie.symbol, stacks.trie.depth, stacks.node_of_stack[used]))
+        ids.append(stacks.stack_id[used])
+    flat = Ragged(_joined([p.values for p in lists]), offsets_of(_joined([p.lengths for p in lists])))
+    labelset_id = np.zeros(len(rows.part), np.uint64)
+    labelsets = profile.LABELSETS.empty_table()
+    if (rows.labelset >= 0).any():
+        stored = block.block.table("labelsets", ["labelset_id", "labels"])
+        labelset_id = np.where(rows.labelset >= 0, stored.column("labelset_id").to_numpy()[rows.labelset], np.uint64(0))
+        labelsets = stored.take(pa.array(np.unique(rows.labelset[rows.labelset >= 0]))).cast(profile.LABELSETS)
+    types = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(stack_id)), pa.int32()), pa.array([profile_type]))
+    values = pa.table([stack_id, labelset_id, types, rows.value], schema=STACK_VALUES)
+    return LocationPartial(values, *_symbols(block, flat, np.concatenate(ids or [np.zeros(0, np.uint64)])), labelsets)
+
+
+def _paths_to_root(parent: IntArray, symbol: IntArray, depth: IntArray, nodes: IntArray) -> Ragged:
+    """For each node its symbols up to the root, its own first."""
+    offsets = offsets_of(depth[nodes])
+    values = np.empty(int(offsets[-1]), np.int64)
+    at, slot = nodes, offsets[:-1].copy()
+    left = np.flatnonzero(depth[at] > 0)
+    at, slot = at[left], slot[left]
+    while len(at):
+        values[slot] = symbol[at]
+        at, slot = parent[at], slot + 1
+        alive = depth[at] > 0
+        at, slot = at[alive], slot[alive]
+    return Ragged(values, offsets)
+
+
+def _symbols(block: OpenBlock, paths: Ragged, stack_ids: U64Array) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
+    """Stacks, locations, functions and mappings as a normalised batch has them."""
+    stored = block.block.table("locations", ["location_id", "mapping", "address", "is_folded", "lines"]).combine_chunks()
+    functions = block.block.table("functions", profile.FUNCTIONS.names).combine_chunks()
+    mappings = block.block.table("mappings", profile.MAPPINGS.names).combine_chunks()
+    location_id = stored.column("location_id").to_numpy()
+    used = np.unique(paths.values)
+    stacks = pa.table(
+        [stack_ids, pa.ListArray.from_arrays(pa.array(paths.offsets, pa.int32()), pa.array(location_id[paths.values], pa.uint64()))],
+        schema=profile.STACKS,
+    )
+    chosen = stored.take(pa.array(used)).combine_chunks()
+    mapping = chosen.column("mapping").to_numpy().astype(np.int64)
+    mapping_id = np.append(mappings.column("mapping_id").to_numpy(), np.uint64(0))
+    lines = chosen.column("lines").combine_chunks()
+    line_function = lines.values.field("function").to_numpy()
+    function_id = functions.column("function_id").to_numpy()
+    named = pa.StructArray.from_arrays(
+        [pa.array(function_id[line_function], pa.uint64()), lines.values.field("line"), lines.values.field("column")],
+        ["function_id", "line", "column"],
+    )
+    locations = pa.table(
+        [
+            chosen.column("location_id"),
+            pa.array(mapping_id[np.where(mapping == NO_ID, -1, mapping)], pa.uint64()),
+            chosen.column("address"),
+            chosen.column("is_folded"),
+            pa.ListArray.from_arrays(lines.offsets, named),
+        ],
+        schema=profile.LOCATIONS,
+    )
+    return stacks, locations, functions.take(pa.array(np.unique(line_function))), mappings

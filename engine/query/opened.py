@@ -1,0 +1,256 @@
+"""An open block: its series, profiles and tries as arrays, read once and kept while memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...schema.block import BlockMeta, PartMeta
+from ...schema.identity import NO_ID, hash_texts
+from ...schema.labels import Matcher
+from ..storage.blocks import Block
+from ..trie import Ragged, Trie, depths_of, path_hashes
+
+IntArray = npt.NDArray[np.int64]
+U64Array = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class SeriesIndex:
+    """The series of a block, one entry each, in stored order."""
+
+    table: pa.Table
+    part: IntArray
+    series_id: U64Array
+    min_ts: IntArray
+    max_ts: IntArray
+    profile_type: pa.Array
+
+    def choose(self, matchers: Sequence[Matcher], start_ns: int | None, end_ns: int | None) -> IntArray:
+        """Series that satisfy all matchers and have profiles between `start_ns` and `end_ns`."""
+        keep = self.table.column("profiles").to_numpy() > 0
+        if start_ns is not None:
+            keep &= self.max_ts >= start_ns
+        if end_ns is not None:
+            keep &= self.min_ts < end_ns
+        for matcher in matchers:
+            keep &= matcher.mask(self.label(matcher.name)).to_numpy(zero_copy_only=False)
+        return np.flatnonzero(keep)
+
+    def label(self, name: str) -> pa.Array:
+        """The values of one label, null where a series lacks it."""
+        if name == "__profile_type__":
+            return self.profile_type
+        values = pc.map_lookup(self.table.column("labels"), name, "first")
+        return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+@dataclass(frozen=True)
+class ProfileRows:
+    """Profiles of some series of a block. `start` and `n` address their rows in samples."""
+
+    series: IntArray
+    ts: IntArray
+    id_high: U64Array
+    id_low: U64Array
+    start: IntArray
+    n: IntArray
+    total: IntArray
+    row: IntArray
+
+    def take(self, rows: IntArray | npt.NDArray[np.bool_]) -> ProfileRows:
+        """A selection of the profiles."""
+        return ProfileRows(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+
+@dataclass(frozen=True)
+class PartTree:
+    """The function-level trie of one part, ready for sums: `symbol` numbers `names`."""
+
+    trie: Trie
+    names: pa.Array
+    first: npt.NDArray[np.bool_]
+    path_hash: U64Array
+    frame_of_stack: IntArray
+
+
+@dataclass(frozen=True)
+class PartStacks:
+    """The location-level trie of one part; `trie.symbol` is a location, -1 at the root."""
+
+    trie: Trie
+    node_of_stack: IntArray
+    stack_id: U64Array
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """Locations, functions and mappings of a block as arrays; lines are leaf first."""
+
+    location_id: U64Array
+    address: U64Array
+    mapping: IntArray
+    line_function: Ragged
+    line_number: IntArray
+    display: IntArray
+    function_name: pa.Array
+    filename: pa.Array
+    mapping_filename: pa.Array
+
+
+class OpenBlock:
+    """One block and what was read of it. Safe for several threads; each piece is read at most once at a time."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self._lock = RLock()
+        self._pieces: dict[tuple[str, int], Any] = {}
+
+    @property
+    def meta(self) -> BlockMeta:
+        """What the block holds."""
+        return self.block.meta
+
+    @property
+    def ulid(self) -> str:
+        """The block's name."""
+        return self.block.meta.ulid
+
+    def _once(self, kind: str, part: int, read: Callable[[], Any]) -> Any:
+        with self._lock:
+            if (kind, part) not in self._pieces:
+                self._pieces[kind, part] = read()
+            return self._pieces[kind, part]
+
+    @property
+    def index(self) -> SeriesIndex:
+        """The block's series."""
+        index: SeriesIndex = self._once("index", 0, self._read_index)
+        return index
+
+    def tree(self, part: int) -> PartTree:
+        """The function-level trie of a part."""
+        tree: PartTree = self._once("tree", part, lambda: self._read_tree(self.meta.parts[part]))
+        return tree
+
+    def stacks(self, part: int) -> PartStacks:
+        """The location-level trie of a part."""
+        stacks: PartStacks = self._once("stacks", part, lambda: self._read_stacks(self.meta.parts[part]))
+        return stacks
+
+    @property
+    def symbols(self) -> Symbols:
+        """The block's symbols."""
+        symbols: Symbols = self._once("symbols", 0, self._read_symbols)
+        return symbols
+
+    def profile_ranges(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """Where the samples of some profiles are: first row and number of rows."""
+        every: ProfileRows = self._once("profiles", 0, self._read_profiles)
+        return every.start[rows], every.n[rows]
+
+    def profiles(self, series: IntArray, start_ns: int | None, end_ns: int | None) -> ProfileRows:
+        """Profiles of the given series (ascending) in `[start_ns, end_ns)`, in stored order."""
+        every: ProfileRows = self._once("profiles", 0, self._read_profiles)
+        slot = np.searchsorted(series, every.series)
+        keep = (slot < len(series)) & (series[np.minimum(slot, len(series) - 1)] == every.series) if len(series) else np.zeros(len(every), np.bool_)
+        if start_ns is not None:
+            keep &= every.ts >= start_ns
+        if end_ns is not None:
+            keep &= every.ts < end_ns
+        return every.take(keep)
+
+    def _read_index(self) -> SeriesIndex:
+        columns = ["part", "series_id", "service_name", "profile_type", "labels", "min_ts", "max_ts", "profiles", "samples"]
+        table = self.block.table("index", columns).combine_chunks()
+        return SeriesIndex(
+            table,
+            table.column("part").to_numpy().astype(np.int64),
+            table.column("series_id").to_numpy(),
+            pc.fill_null(table.column("min_ts"), 0).to_numpy(),
+            pc.fill_null(table.column("max_ts"), 0).to_numpy(),
+            table.column("profile_type").combine_chunks(),
+        )
+
+    def _read_profiles(self) -> ProfileRows:
+        table = self.block.table("profiles", ["series", "ts", "profile_id", "start", "n", "total"]).combine_chunks()
+        ids = table.column("profile_id").combine_chunks()
+        high, low = _uuid_words(ids)
+        numbers = {name: table.column(name).to_numpy().astype(np.int64) for name in ("series", "ts", "start", "n", "total")}
+        return ProfileRows(
+            numbers["series"], numbers["ts"], high, low, numbers["start"], numbers["n"], numbers["total"], np.arange(len(table))
+        )
+
+    def _read_tree(self, part: PartMeta) -> PartTree:
+        frames = self.block.table("frames", ["parent", "size", "function", "depth", "first"], part.frames)
+        nodes = self.block.table("stacktraces", ["frame"], part.stacktraces)
+        stacks = self.block.table("stacks", ["node"], part.stacks)
+        parent, size, function, depth = (_integers(frames, name) for name in ("parent", "size", "function", "depth"))
+        used, symbol = np.unique(function, return_inverse=True)
+        used = used[used != NO_ID]
+        names = self.symbols.function_name.take(pa.array(used))
+        trie = Trie(parent, np.where(function == NO_ID, -1, symbol), size, depth)
+        hashes = path_hashes(trie, hash_texts(names.to_pylist(), len(names)))
+        frame_of_stack = _integers(nodes, "frame")[_integers(stacks, "node")]
+        return PartTree(trie, names, frames.column("first").to_numpy(), hashes, frame_of_stack)
+
+    def _read_stacks(self, part: PartMeta) -> PartStacks:
+        nodes = self.block.table("stacktraces", ["parent", "size", "location"], part.stacktraces)
+        stacks = self.block.table("stacks", ["node", "stack_id"], part.stacks)
+        parent, location = _integers(nodes, "parent"), _integers(nodes, "location")
+        trie = Trie(parent, np.where(location == NO_ID, -1, location), _integers(nodes, "size"), depths_of(parent))
+        return PartStacks(trie, _integers(stacks, "node"), stacks.column("stack_id").to_numpy())
+
+    def _read_symbols(self) -> Symbols:
+        locations = self.block.table("locations", ["location_id", "address", "mapping", "lines"]).combine_chunks()
+        functions = self.block.table("functions", ["name", "filename", "synthetic"]).combine_chunks()
+        mappings = self.block.table("mappings", ["filename"]).combine_chunks()
+        lines = locations.column("lines").combine_chunks()
+        mapping = _integers(locations, "mapping")
+        return Symbols(
+            location_id=locations.column("location_id").to_numpy(),
+            address=locations.column("address").to_numpy(),
+            mapping=np.where(mapping == NO_ID, -1, mapping),
+            line_function=Ragged(
+                lines.values.field("function").to_numpy().astype(np.int64), lines.offsets.to_numpy().astype(np.int64)
+            ),
+            line_number=lines.values.field("line").to_numpy(),
+            display=_display_functions(functions, mappings.column("filename"), mapping),
+            function_name=functions.column("name").combine_chunks(),
+            filename=functions.column("filename").combine_chunks(),
+            mapping_filename=mappings.column("filename").combine_chunks(),
+        )
+
+
+def _display_functions(functions: pa.Table, filenames: pa.ChunkedArray, mapping: IntArray) -> IntArray:
+    """For each location the synthetic function that names it when it has no lines; -1 where there is none."""
+    synthetic = functions.filter(functions.column("synthetic"))
+    rows = np.flatnonzero(functions.column("synthetic").to_numpy())
+    base = pc.replace_substring_regex(filenames, r"^.*/", "")
+    shown = pc.binary_join_element_wise("[", base, "]", "").combine_chunks()
+    shown = pc.if_else(pc.equal(shown, "[]"), "<unknown>", shown)
+    of_location = shown.take(pa.array(mapping, mask=mapping == NO_ID))
+    found = pc.index_in(pc.fill_null(of_location, "<unknown>"), value_set=synthetic.column("name").combine_chunks())
+    slot = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
+    return np.append(rows, -1)[slot]
+
+
+def _integers(table: pa.Table, name: str) -> IntArray:
+    values: IntArray = table.column(name).to_numpy().astype(np.int64)
+    return values
+
+
+def _uuid_words(ids: pa.ExtensionArray) -> tuple[U64Array, U64Array]:
+    storage = ids.storage
+    words = np.frombuffer(storage.buffers()[1] or b"", ">u8")[2 * storage.offset : 2 * (storage.offset + len(storage))]
+    return words[0::2].astype(np.uint64), words[1::2].astype(np.uint64)

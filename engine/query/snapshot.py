@@ -1,0 +1,146 @@
+"""The blocks that one question sees, and the plan of what it reads in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ...schema.errors import UnknownType
+from ...schema.labels import Matcher, parse_selector
+from ...schema.profile_type import resolve_profile_type
+from ...schema.request import Selection
+from ..database import DuckDB
+from .opened import OpenBlock
+from .plan import BlockScan, Plan, SeriesSpan, copies, overlapping_series, scan_of
+from .source import BlockSource, Weights
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Blocks of one catalog version, by ULID, oldest first. Nothing that is committed later is seen.
+
+    `default_type` is the type of a question that names none, where there is one: a single file's own choice.
+    """
+
+    blocks: Mapping[str, OpenBlock]
+    database: DuckDB
+    version: int = 0
+    default_type: str = ""
+    tombstones: tuple[str, ...] = field(default=())
+
+    @property
+    def source(self) -> BlockSource:
+        """The blocks, as something that can be asked."""
+        return BlockSource(self.blocks, self.database)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A selection that was looked up: the plan, and the copies that it must not count."""
+
+    plan: Plan
+    weights: Weights
+    notes: tuple[str, ...] = ()
+
+
+def resolve(snapshot: Snapshot, selection: Selection) -> Resolved:
+    """Find the one profile type, the blocks, the series and the copies of a selection.
+
+    Raises `InvalidSelector`, and `UnknownType` when the type is not the only one that fits.
+    """
+    matchers = parse_selector(selection.selector)
+    chosen = choose_series(snapshot, matchers, selection)
+    profile_type, notes = _pick_type(snapshot, selection, known_types(snapshot, chosen))
+    plan = plan_of(snapshot, selection, of_type(snapshot, chosen, profile_type), profile_type)
+    return Resolved(plan, Weights(excluded=find_copies(snapshot, plan)), notes)
+
+
+def resolve_all_types(snapshot: Snapshot, selection: Selection) -> Resolved:
+    """As `resolve`, without narrowing to one type when the selection names none."""
+    chosen = choose_series(snapshot, parse_selector(selection.selector), selection)
+    profile_type = ""
+    if selection.profile_type:
+        profile_type = resolve_profile_type(selection.profile_type, known_types(snapshot, chosen))
+        chosen = of_type(snapshot, chosen, profile_type)
+    plan = plan_of(snapshot, selection, chosen, profile_type)
+    return Resolved(plan, Weights(excluded=find_copies(snapshot, plan)))
+
+
+def choose_series(snapshot: Snapshot, matchers: Sequence[Matcher], selection: Selection) -> dict[str, IntArray]:
+    """Series that the matchers select and whose times touch the range, by block; blocks without any left out."""
+    chosen: dict[str, IntArray] = {}
+    for ulid, block in snapshot.blocks.items():
+        series = block.index.choose(matchers, selection.start_ns, selection.end_ns)
+        if len(series):
+            chosen[ulid] = series
+    return chosen
+
+
+def known_types(snapshot: Snapshot, chosen: Mapping[str, IntArray]) -> list[str]:
+    """The profile types among some series, sorted."""
+    types: set[str] = set()
+    for ulid, series in chosen.items():
+        types.update(snapshot.blocks[ulid].index.profile_type.take(series).unique().to_pylist())
+    return sorted(types)
+
+
+def of_type(snapshot: Snapshot, chosen: Mapping[str, IntArray], profile_type: str) -> dict[str, IntArray]:
+    """Those of some series that have the profile type."""
+    matcher = Matcher("__profile_type__", "=", profile_type)
+    kept: dict[str, IntArray] = {}
+    for ulid, series in chosen.items():
+        index = snapshot.blocks[ulid].index
+        fits = series[matcher.mask(index.profile_type.take(series)).to_numpy(zero_copy_only=False)]
+        if len(fits):
+            kept[ulid] = fits
+    return kept
+
+
+def _pick_type(snapshot: Snapshot, selection: Selection, known: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    if selection.profile_type:
+        return resolve_profile_type(selection.profile_type, known), ()
+    if len(known) == 1:
+        return known[0], ()
+    if not known:
+        return "", ("no profile matches",)
+    if snapshot.default_type in known:
+        return snapshot.default_type, (f"showing {snapshot.default_type}; the others: {_others(snapshot, known)}",)
+    raise UnknownType(f"several profile types fit, choose one with --type: {', '.join(known)}")
+
+
+def _others(snapshot: Snapshot, known: Sequence[str]) -> str:
+    return ", ".join(type_id for type_id in known if type_id != snapshot.default_type)
+
+
+def plan_of(
+    snapshot: Snapshot, selection: Selection, chosen: Mapping[str, IntArray], profile_type: str
+) -> Plan:
+    """What to read of the chosen series; a block inside the range is read without looking at times."""
+    scans: list[BlockScan] = []
+    for ulid, series in chosen.items():
+        index = snapshot.blocks[ulid].index
+        before = selection.start_ns is not None and bool((index.min_ts[series] < selection.start_ns).any())
+        after = selection.end_ns is not None and bool((index.max_ts[series] >= selection.end_ns).any())
+        scans.append(scan_of(ulid, index.part[series], series, before or after))
+    return Plan(profile_type, selection.start_ns, selection.end_ns, tuple(scans), snapshot.version)
+
+
+def find_copies(snapshot: Snapshot, plan: Plan) -> Mapping[str, IntArray]:
+    """Profiles of the plan that another block of it has as well: rows by block, all copies but one."""
+    spans = []
+    for scan in plan.scans:
+        index = snapshot.blocks[scan.ulid].index
+        series = scan.series
+        spans.append(SeriesSpan(scan.ulid, index.series_id[series], index.min_ts[series], index.max_ts[series]))
+    doubtful = overlapping_series(spans)
+    return copies(snapshot.source.keys(plan, doubtful)) if len(doubtful) else {}
+
+
+def without_range(selection: Selection) -> Selection:
+    """The selection over all times."""
+    return replace(selection, start_ns=None, end_ns=None)
