@@ -1,0 +1,104 @@
+"""Opens what a command's options name and asks it, with the defaults that people expect and notes that say so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from .output import note, notes
+
+if TYPE_CHECKING:
+    from ..engine.connection import Connection
+    from ..schema.request import Answer, Refused, Request, Selection, TreeQuery
+    from .options import StoreOptions
+
+EXIT_CODE = "flameduck.exit_code"
+"""Key in the click context's `meta` of the exit code that an otherwise good run ends with."""
+
+_TREE_FIELDS = ("tree", "left", "right", "versus")
+"""Where requests hold tree queries."""
+
+
+@contextmanager
+def opened(store: StoreOptions) -> Iterator[Connection]:
+    """The connection to the files, else to the store."""
+    from ..engine.connection import open_connection
+
+    places: Sequence[str] = store.files or (existing_store(store.store),)
+    with open_connection(*places, tenant=store.tenant, input_format=store.input_format) as connection:
+        report_refused(connection.refused)
+        yield connection
+
+
+def existing_store(store: str) -> str:
+    """The store, if there is one: a question must not make a new store. Raises a usage error."""
+    if "://" not in store and not os.path.isdir(store):
+        raise click.UsageError(f"no store at {store!r}: name profile files, or a store with --store, or ingest first")
+    return store
+
+
+def report_refused(refused: Sequence[Refused]) -> None:
+    """A line for each file that was refused, and exit code 1 in the end."""
+    for item in refused:
+        click.echo(f"flameduck: {item.origin}: {item.reason}", err=True)
+    if refused:
+        click.get_current_context().meta[EXIT_CODE] = 1
+
+
+def ask(connection: Connection, request: Request, aggregate: str | None = None) -> Answer:
+    """Ask, and show the notes. Gauges are averaged, unless an `aggregate` was given or differences are asked for."""
+    database = connection.database
+    if aggregate is not None or any(tree.delta for tree in _trees(request)):
+        answer = database.ask(request)
+        notes(answer.notes)
+        return answer
+    # A type is resolved by the database, so a guess comes first and a second question only when it was wrong.
+    guessed = _named_like_gauge(request)
+    answer = database.ask(_averaged(request) if guessed else request)
+    gauge = _is_gauge(answer.profile_type)
+    if gauge != guessed:
+        answer = database.ask(_averaged(request) if gauge else request)
+    notes(answer.notes)
+    if gauge:
+        kind = answer.profile_type.split(":")[1]
+        note(f"{kind} is a gauge: averaged over the profiles of each series; --aggregate sum adds them up")
+    return answer
+
+
+def _is_gauge(profile_type: str) -> bool:
+    from ..schema.profile_type import parse_profile_type
+
+    return bool(profile_type) and parse_profile_type(profile_type).is_gauge
+
+
+def _named_like_gauge(request: Request) -> bool:
+    from ..schema.profile_type import ProfileType
+
+    text = _selection(request).profile_type
+    parts = text.split(":")
+    return ProfileType("", parts[1] if len(parts) > 1 else text, "", "", "").is_gauge
+
+
+def _selection(request: Request) -> Selection:
+    from ..schema.request import Selection
+
+    trees = _trees(request)
+    return trees[0].selection if trees else getattr(request, "selection", Selection())
+
+
+def _trees(request: Request) -> list[TreeQuery]:
+    return [tree for name in _TREE_FIELDS if (tree := getattr(request, name, None)) is not None]
+
+
+def _averaged(request: Request) -> Request:
+    changes: dict[str, object] = {
+        name: replace(tree, aggregate="avg")
+        for name in _TREE_FIELDS
+        if (tree := getattr(request, name, None)) is not None
+    }
+    return replace(request, **(changes or {"aggregate": "avg"}))

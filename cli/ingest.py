@@ -1,0 +1,138 @@
+"""`flameduck ingest`: store profiles."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import click
+
+from .asking import report_refused
+from .options import StoreOptions, only_store_options, packed, time_ns
+from .output import is_terminal, write_text
+
+if TYPE_CHECKING:
+    from ..engine.uploads import UploadOptions
+    from ..schema.request import IngestReport
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class SaidOptions:
+    """What is said about every file."""
+
+    service: str
+    label: tuple[str, ...]
+    name: str
+    time: str | None
+    rules: str
+    input_format: str
+
+    def upload_options(self) -> UploadOptions:
+        """The same as the engine takes it. Raises `InvalidTime`, or a usage error on a label."""
+        import time
+
+        from ..engine.uploads import UploadOptions
+        from ..schema.labels import SERVICE_NAME
+
+        labels = dict(map(_label, self.label))
+        if self.service:
+            labels[SERVICE_NAME] = self.service
+        return UploadOptions(
+            labels=labels,
+            name=self.name,
+            time_ns=time_ns(self.time, time.time_ns()) or 0,
+            rules="pyroscope" if self.rules == "pyroscope" else "verbatim",
+            input_format=self.input_format,
+        )
+
+
+said_options = packed(
+    SaidOptions,
+    "said",
+    click.option("--service", default="", metavar="NAME", help="The label service_name of every profile."),
+    click.option("-l", "--label", multiple=True, metavar="KEY=VALUE", help="A label of every profile; repeat it for more."),
+    click.option("--name", default="", help="The label __name__, such as process_cpu; by default what the types say."),
+    click.option("--time", metavar="TIME", help="Time of profiles that carry none; by default the file's."),
+    click.option(
+        "--rules",
+        type=click.Choice(("verbatim", "pyroscope")),
+        default="verbatim",
+        show_default=True,
+        help="Keep profiles as they are, or change them as Pyroscope does.",
+    ),
+    click.option("--input-format", default="", metavar="NAME", help="Where the content does not tell the format."),
+)
+"""--service, --label, --name, --time, --rules, --input-format."""
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
+@only_store_options
+@said_options
+@click.option("-j", "--jobs", type=click.IntRange(min=0), default=0, help="Worker processes; by default one a core.")
+@click.option("-f", "--format", type=click.Choice(("table", "json")), default="table", show_default=True, help="Format of the report.")
+def command(paths: Sequence[str], store: StoreOptions, said: SaidOptions, jobs: int, format: str) -> None:
+    """Store profiles: files, directories, globs in quotes, - for standard input, https:// or s3:// URLs.
+
+    What is stored already is not stored again. A file that cannot be read is refused with its reason, the
+    others are stored, and the exit code is 1.
+
+    \b
+    Example:
+      flameduck ingest profiles/ --service checkout --label region=eu
+      flameduck ingest 'logs/*.folded' --time 2026-11-01T12:00:00Z --store s3://bucket/profiles
+      curl -s localhost:6060/debug/pprof/heap | flameduck ingest - --service checkout
+    """
+    from ..engine.connection import open_connection
+    from ..engine.opening import open_store
+    from ..engine.uploads import Uploads
+    from ..schema.request import IngestOptions
+
+    uploads = Uploads(paths, said.upload_options())
+    database = open_store(store.store, store.tenant)
+    try:
+        with _progress(len(uploads)) as progress:
+            report = database.ingest(uploads, IngestOptions(jobs, progress))
+    finally:
+        database.close()
+    _write_report(replace(report, refused=(*report.refused, *uploads.refused)), format)
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not name or not separator:
+        raise click.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--label")
+    return name, value
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Progress | None]:
+    """A callback that moves a bar on stderr, where a terminal is there; None elsewhere."""
+    if not is_terminal(sys.stderr):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("ingest", total=total)
+        yield lambda done: bars.update(task, completed=done)
+
+
+def _write_report(report: IngestReport, name: str) -> None:
+    if name == "json":
+        write_text(json.dumps(asdict(report)) + "\n", None)
+    else:
+        counts = f"{report.new} new, {report.known} known, {len(report.refused)} refused"
+        write_text(f"{counts}; {len(report.blocks)} blocks written\n", None)
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    report_refused(report.refused)

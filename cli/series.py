@@ -1,0 +1,118 @@
+"""`flameduck series`: totals in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from .asking import ask, opened
+from .options import (
+    OutputOptions,
+    SelectOptions,
+    StoreOptions,
+    limit_option,
+    output_options,
+    select_options,
+    store_options,
+)
+from .output import Shown, write_table
+from .values import format_value, unit_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..engine.connection import Connection
+    from ..schema.request import Rows, Selection
+
+STEPS_S = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 604_800)
+POINTS = 100
+BARS = "▁▂▃▄▅▆▇█"
+GRAPH_WIDTH = 40
+
+
+@click.command()
+@store_options
+@select_options
+@click.option("--step", default="", metavar="DURATION", help="Width of a bucket; by default about 100 in the range.")
+@click.option("--by", multiple=True, metavar="LABEL", help="Group by this label; repeat it for more.")
+@click.option("--aggregate", type=click.Choice(("sum", "avg")), help="Over the profiles of a bucket.")
+@limit_option(0)
+@output_options()
+def command(store: StoreOptions, select: SelectOptions, output: OutputOptions, **how: Any) -> None:
+    """Totals in time: a line for each group for people, a row for each point (labels, ts, value) for programs.
+
+    \b
+    Example:
+      flameduck series --type cpu --from -1h --by service_name
+      flameduck series profiles/ --type cpu --step 1m --format csv
+    """
+    from ..schema.request import SeriesRequest
+    from ..schema.times import parse_duration_ns
+
+    with opened(store) as connection:
+        selection = _with_range(select.selection(), connection)
+        step_ns = parse_duration_ns(how["step"]) if how["step"] else _step_ns(selection)
+        request = SeriesRequest(
+            selection, step_ns, tuple(how["by"]), how["aggregate"] or "sum", how["limit"]
+        )
+        answer = cast("Rows", ask(connection, request, how["aggregate"]))
+    write_table(answer.table, output, lambda rows: _show(rows, unit_of(answer.profile_type)))
+
+
+def _with_range(selection: Selection, connection: Connection) -> Selection:
+    """The selection with the open ends of its range set to where the stored profiles end."""
+    if selection.start_ns is not None and selection.end_ns is not None:
+        return selection
+    import pyarrow.compute as pc
+
+    from ..schema.request import BlocksRequest
+
+    blocks = cast("Rows", connection.database.ask(BlocksRequest())).table
+    first, last = pc.min(blocks["min_ts"]).as_py(), pc.max(blocks["max_ts"]).as_py()
+    if first is None:
+        return selection
+    return replace(
+        selection,
+        start_ns=first if selection.start_ns is None else selection.start_ns,
+        end_ns=last + 1 if selection.end_ns is None else selection.end_ns,
+    )
+
+
+def _step_ns(selection: Selection) -> int:
+    """The smallest usual step that cuts the range into no more than about a hundred buckets."""
+    length_s = ((selection.end_ns or 0) - (selection.start_ns or 0)) / 10**9
+    return 10**9 * next((step for step in STEPS_S if step * POINTS >= length_s), STEPS_S[-1])
+
+
+def _show(table: pa.Table, unit: str) -> Shown:
+    groups: dict[tuple[tuple[str, str], ...], list[tuple[int, float]]] = {}
+    for row in table.to_pylist():
+        groups.setdefault(tuple(row["labels"]), []).append((row["ts"], row["value"]))
+    times = [ts for points in groups.values() for ts, _ in points]
+    first, last = (min(times), max(times)) if times else (0, 0)
+    rows = [_group_row(labels, points, unit, (first, last)) for labels, points in groups.items()]
+    header = ["labels", "points", "min", "mean", "max", "total", "graph"]
+    return Shown(header, rows, [False, True, True, True, True, True, False])
+
+
+def _group_row(
+    labels: tuple[tuple[str, str], ...], points: list[tuple[int, float]], unit: str, span: tuple[int, int]
+) -> list[str]:
+    values = [value for _, value in points]
+    numbers = (min(values), sum(values) / len(values), max(values), sum(values))
+    name = ", ".join(f"{key}={value}" for key, value in labels) or "all"
+    return [name, str(len(points)), *(format_value(number, unit) for number in numbers), _sparkline(points, span)]
+
+
+def _sparkline(points: list[tuple[int, float]], span: tuple[int, int]) -> str:
+    """The highest point of each of at most `GRAPH_WIDTH` equal parts of the span, as a row of blocks."""
+    first, last = span
+    width = min(GRAPH_WIDTH, max(len(points), 1))
+    heights = [0.0] * width
+    for ts, value in points:
+        at = min((ts - first) * width // max(last - first, 1), width - 1)
+        heights[at] = max(heights[at], value)
+    top = max(heights) or 1.0
+    return "".join(BARS[round(height / top * (len(BARS) - 1))] if height else " " for height in heights)

@@ -1,0 +1,86 @@
+"""What a path or a URL means: a store, profile files, or a server; and the `Database` over it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..schema.errors import InputError, RequestError
+from ..schema.profile import Upload
+from ..schema.request import Database, Refused
+from .uploads import UploadOptions, Uploads, What, directory_files, is_url
+
+PROFILE_SUFFIXES = (".gz", ".pb", ".pprof", ".prof", ".zst", ".folded", ".collapsed", ".txt", ".json", ".jfr")
+"""A path that is not there and ends so is a file that is missing, not a new store."""
+
+SIDE = "side"
+"""The label that tells the two sides of a comparison of files apart."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A database, and the files that were asked for and could not be read."""
+
+    database: Database
+    refused: tuple[Refused, ...] = ()
+
+
+def open_database(places: Sequence[What], tenant: str, input_format: str = "") -> Opened:
+    """The database over a store, or over files. Raises `InputError`, `RequestError` or `StorageError`."""
+    where = places[0]
+    if len(places) == 1 and not isinstance(where, (bytes, Upload)) and is_store(os.fspath(where)):
+        return Opened(open_store(os.fspath(where), tenant))
+    return open_profiles(Uploads(places, UploadOptions(input_format=input_format), file_label=True))
+
+
+def open_sides(before: What, after: What, input_format: str = "") -> Opened:
+    """The database over the files of two sides; the label `side` is `before` or `after`. Raises `InputError`."""
+    sides = [
+        Uploads([place], UploadOptions(labels={SIDE: name}, input_format=input_format), file_label=True)
+        for name, place in (("before", before), ("after", after))
+    ]
+    return open_profiles(*sides)
+
+
+def is_store(where: str) -> bool:
+    """Whether a path or URL is a store, also an empty or a new one; otherwise it names profile files."""
+    if is_url(where):
+        return not where.endswith(PROFILE_SUFFIXES)
+    path = Path(where.removeprefix("file://"))
+    if path.is_dir():
+        return holds_store(path) or not directory_files(str(path))
+    return where != "-" and not path.exists() and not _looks_like_files(path)
+
+
+def holds_store(directory: Path) -> bool:
+    """Whether some tenant has a catalog, or blocks, below a directory."""
+    return any(next(directory.glob(pattern), None) is not None for pattern in ("*/catalog", "*/blocks"))
+
+
+def _looks_like_files(path: Path) -> bool:
+    return path.name.endswith(PROFILE_SUFFIXES) or any(char in str(path) for char in "*?[")
+
+
+def open_store(where: str, tenant: str) -> Database:
+    """The database over a store. Raises `RequestError` for a server's URL."""
+    if where.startswith(("http://", "https://")):
+        raise RequestError(f"{where}: a server cannot be asked by this version; open the store itself")
+    from .embedded import open_embedded
+    from .settings import load_settings
+
+    return open_embedded(where, tenant, load_settings())
+
+
+def open_profiles(*groups: Uploads) -> Opened:
+    """The database over files without a store. Raises `InputError` when a group has none that can be read."""
+    from .embedded import open_files
+
+    readable = []
+    for group in groups:
+        uploads = list(group)
+        if not uploads:
+            raise InputError("; ".join(f"{item.origin}: {item.reason}" for item in group.refused) or "no files")
+        readable += uploads
+    return Opened(open_files(readable), tuple(item for group in groups for item in group.refused))

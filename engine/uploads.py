@@ -1,0 +1,181 @@
+"""The profile files that paths, directories, globs, URLs and standard input name, read one at a time.
+
+What cannot be read is set aside with its reason, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO
+
+from ..schema.errors import FlameduckError, InputError, LimitExceeded
+from ..schema.labels import without_empty
+from ..schema.profile import Rules, Upload
+from ..schema.request import Refused
+
+STDIN = "-"
+MAX_FILE_BYTES = 1 << 30
+"""A larger file is refused before it is read to its end."""
+
+HTTP_TIMEOUT_S = 60
+
+Pathish = str | os.PathLike[str]
+What = Pathish | bytes | Upload
+
+
+@dataclass(frozen=True)
+class UploadOptions:
+    """What is said about every file of one ingest.
+
+    `time_ns` stands in for profiles without a time; 0: the file's modification time does.
+    """
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    time_ns: int = 0
+    rules: Rules = "verbatim"
+    input_format: str = ""
+
+    def upload(self, data: bytes, origin: str, time_ns: int = 0) -> Upload:
+        """One upload; `time_ns` is what its origin knows of its time."""
+        return Upload(
+            data=data,
+            labels=without_empty(self.labels),
+            origin=origin,
+            time_ns=self.time_ns or time_ns,
+            name=self.name,
+            rules=self.rules,
+            input_format=self.input_format,
+        )
+
+
+NOTHING_SAID = UploadOptions()
+
+
+class Uploads:
+    """The uploads of some files, bytes and ready uploads, one in memory at a time; iterate once.
+
+    `refused` grows with what could not be read. With `file_label`, each upload carries its origin as the
+    label `file`.
+    """
+
+    def __init__(self, items: Iterable[What], options: UploadOptions = NOTHING_SAID, file_label: bool = False) -> None:
+        self.items = find_items(items)
+        self.options = options
+        self.file_label = file_label
+        self.refused: list[Refused] = []
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Upload]:
+        for item in self.items:
+            try:
+                upload = self._read(item)
+            except FlameduckError as error:
+                self.refused.append(Refused(str(item), str(error)))
+            else:
+                yield upload
+
+    def _read(self, item: str | bytes | Upload) -> Upload:
+        if isinstance(item, Upload):
+            return item
+        if isinstance(item, bytes):
+            return self.options.upload(item, "<bytes>")
+        data, time_ns = read_origin(item)
+        upload = self.options.upload(data, "<stdin>" if item == STDIN else item, time_ns)
+        return replace(upload, labels={**upload.labels, "file": item}) if self.file_label else upload
+
+
+def find_items(items: Iterable[What]) -> list[str | bytes | Upload]:
+    """Everything that `items` name: directories recursively, globs expanded, each file once, in a stable order.
+
+    Hidden files inside directories are left out. A path that is not there stays in the list, so that reading
+    it says why.
+    """
+    found: list[str | bytes | Upload] = []
+    seen: set[str] = set()
+    for item in items:
+        if isinstance(item, (bytes, Upload)):
+            found.append(item)
+            continue
+        new = [file for file in _files_of(os.fspath(item)) if file not in seen]
+        seen.update(new)
+        found.extend(new)
+    return found
+
+
+def _files_of(path: str) -> list[str]:
+    if path == STDIN or is_url(path):
+        return [path]
+    if os.path.isdir(path):
+        return directory_files(path)
+    if not os.path.lexists(path) and glob.has_magic(path):
+        matched = sorted(glob.glob(path, recursive=True))
+        return [file for match in matched for file in _files_of(match)] or [path]
+    return [path]
+
+
+def directory_files(directory: str) -> list[str]:
+    """The files below a directory, without hidden ones, by path."""
+    found = []
+    for parent, folders, names in os.walk(directory):
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        found.extend(os.path.join(parent, name) for name in sorted(names) if not name.startswith("."))
+    return found
+
+
+def is_url(text: str) -> bool:
+    """Whether a path is a URL of another machine or another file system than the local one."""
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme.isalnum() and scheme != "file"
+
+
+def read_origin(origin: str) -> tuple[bytes, int]:
+    """The bytes of a file, of standard input or of a URL, and its modification time in ns, 0 if there is none.
+
+    Raises `InputError` without the origin in its message, `LimitExceeded` when there is too much.
+    """
+    if is_url(origin):
+        return _read_url(origin)
+    if origin == STDIN:
+        return _bounded(sys.stdin.buffer), 0
+    try:
+        with Path(origin.removeprefix("file://")).open("rb") as file:
+            return _bounded(file), os.fstat(file.fileno()).st_mtime_ns
+    except OSError as error:
+        raise InputError(error.strerror or str(error)) from None
+
+
+def _read_url(url: str) -> tuple[bytes, int]:
+    if url.startswith(("http://", "https://")):
+        return _read_http(url)
+    raise InputError(f"files at {url.partition('://')[0]}:// cannot be read")
+
+
+def _read_http(url: str) -> tuple[bytes, int]:
+    """A page's body, and when it was last modified, else now."""
+    from email.utils import parsedate_to_datetime
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url, timeout=HTTP_TIMEOUT_S) as reply:
+            modified = reply.headers.get("Last-Modified")
+            time_ns = int(parsedate_to_datetime(modified).timestamp()) * 10**9 if modified else time.time_ns()
+            return _bounded(reply), time_ns
+    except (OSError, ValueError, HTTPException) as error:
+        raise InputError(str(error)) from None
+
+
+def _bounded(file: BinaryIO) -> bytes:
+    data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise LimitExceeded(f"file size: more than the limit of {MAX_FILE_BYTES} bytes")
+    return data
