@@ -207,13 +207,17 @@ class PprofOptions:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """Bytes in one of the output formats. Answer: `Exported`."""
+    """Bytes in one of the output formats. Answer: `Exported`.
+
+    With `sandwich`, a format that shows a flame graph shows that one, of the same tree.
+    """
 
     tree: TreeQuery
     format: str
     pprof: PprofOptions = field(default_factory=PprofOptions)
     max_nodes: int = 0
     versus: TreeQuery | None = None
+    sandwich: SandwichRequest | None = None
 
 
 Request = (
