@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,19 +26,31 @@ _TREE_FIELDS = ("tree", "left", "right", "versus")
 
 @contextmanager
 def opened(store: StoreOptions) -> Iterator[Connection]:
-    """The connection to the files, else to the store."""
-    from ..engine.connection import open_connection
+    """The connection to the files, else to the store, with complaints about files that were refused."""
+    from ..engine.connection import Connection, open_connection
+    from ..engine.opening import open_store
 
-    places: Sequence[str] = store.files or (existing_store(store.store),)
-    with open_connection(*places, tenant=store.tenant, input_format=store.input_format) as connection:
+    if store.files:
+        connection = open_connection(*store.files, input_format=store.input_format)
+    else:
+        connection = Connection(open_store(existing_store(store.store), store.tenant))
+    with connection:
         report_refused(connection.refused)
         yield connection
 
 
 def existing_store(store: str) -> str:
     """The store, if there is one: a question must not make a new store. Raises a usage error."""
-    if "://" not in store and not os.path.isdir(store):
+    from ..engine.opening import holds_store
+    from ..engine.uploads import is_url
+
+    if is_url(store):
+        return store
+    path = Path(store.removeprefix("file://"))
+    if not path.is_dir():
         raise click.UsageError(f"no store at {store!r}: name profile files, or a store with --store, or ingest first")
+    if not holds_store(path) and any(path.iterdir()):
+        raise click.UsageError(f"{store!r} is a directory without a store: name it as an argument to read its files")
     return store
 
 
@@ -96,9 +108,11 @@ def _trees(request: Request) -> list[TreeQuery]:
 
 
 def _averaged(request: Request) -> Request:
-    changes: dict[str, object] = {
+    changes: dict[str, Any] = {
         name: replace(tree, aggregate="avg")
         for name in _TREE_FIELDS
         if (tree := getattr(request, name, None)) is not None
     }
+    if (sandwich := getattr(request, "sandwich", None)) is not None:
+        changes["sandwich"] = _averaged(sandwich)
     return replace(request, **(changes or {"aggregate": "avg"}))

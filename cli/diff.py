@@ -50,8 +50,12 @@ class VersusOptions:
 versus_options = packed(
     VersusOptions,
     "versus",
-    click.option("--vs-query", metavar="SELECTOR", help="Selector of the other side; by default that of --query."),
-    click.option("--vs-from", "vs_start", metavar="TIME", help="Start of the other side; by default that of --from."),
+    click.option(
+        "--vs-query", metavar="SELECTOR", help="Selector of the other side; by default that of --query."
+    ),
+    click.option(
+        "--vs-from", "vs_start", metavar="TIME", help="Start of the other side; by default that of --from."
+    ),
     click.option("--vs-to", "vs_end", metavar="TIME", help="End of the other side; by default that of --to."),
     click.option(
         "--normalize",
@@ -84,7 +88,9 @@ class DiffCommand(click.Command):
 @click.command(cls=DiffCommand)
 @question_options
 @versus_options
-@click.option("--html", type=click.Path(dir_okay=False, allow_dash=True), help="Write a red and blue flame graph.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, allow_dash=True), help="Write a red and blue flame graph."
+)
 @limit_option(30)
 @output_options()
 def command(
@@ -108,7 +114,9 @@ def command(
     normalise = cast("Normalisation", versus.normalize or "none")
     with place as connection:
         if html:
-            write_html(ask(connection, ExportRequest(left, "html", versus=right), question.tree.aggregate), html)
+            write_html(
+                ask(connection, ExportRequest(left, "html", versus=right), question.tree.aggregate), html
+            )
         request = DiffTopRequest(left, right, limit, normalise)
         if not html or output.output or output.format != "table":
             answer = cast("Rows", ask(connection, request, question.tree.aggregate))
@@ -134,7 +142,9 @@ def _sides(
         left, right = (question.tree.tree(selection) for selection in selections)
         return left, right, opened(question.store)
     if len(files) != 2:
-        raise click.UsageError("name two files, or say how the sides differ with --vs-query, --vs-from or --vs-to")
+        raise click.UsageError(
+            "name two files, or say how the sides differ with --vs-query, --vs-from or --vs-to"
+        )
     left, right = (
         question.tree.tree(replace(selection, selector=_with_side(selection.selector, side)))
         for selection, side in zip(selections, ("before", "after"), strict=True)

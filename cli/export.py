@@ -36,18 +36,53 @@ pprof_options = packed(
     PprofChoices,
     "pprof",
     click.option("--go-pgo", is_flag=True, help="A pprof trimmed for Go's profile-guided optimisation."),
-    click.option("--keep-locations", type=click.IntRange(min=0), default=5, show_default=True, help="Leaf-most frames that --go-pgo keeps; 0: all."),
-    click.option("--aggregate-callees/--no-aggregate-callees", default=True, show_default=True, help="With --go-pgo, add up the callees of a line."),
-    click.option("--rules", type=click.Choice(("verbatim", "pyroscope")), default="verbatim", show_default=True, help="Whose pprof: with everything that came in, or as Pyroscope merges."),
+    click.option(
+        "--keep-locations",
+        type=click.IntRange(min=0),
+        default=5,
+        show_default=True,
+        help="Leaf-most frames that --go-pgo keeps; 0: all.",
+    ),
+    click.option(
+        "--aggregate-callees/--no-aggregate-callees",
+        default=True,
+        show_default=True,
+        help="With --go-pgo, add up the callees of a line.",
+    ),
+    click.option(
+        "--rules",
+        type=click.Choice(("verbatim", "pyroscope")),
+        default="verbatim",
+        show_default=True,
+        help="Whose pprof: with everything that came in, or as Pyroscope merges.",
+    ),
 )
 """--go-pgo, --keep-locations, --aggregate-callees, --rules."""
 
 
 @click.command()
 @question_options
-@click.option("-f", "--format", "name", default="", metavar="NAME", help="pprof, folded, speedscope, dot, arrow, parquet, csv, json or html; by default what the suffix of --output says.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), help="Write to this file; by default to stdout.")
-@click.option("--max-nodes", type=click.IntRange(min=0), default=0, show_default=True, help="Keep so many of the largest nodes, where the format is a tree; 0: all.")
+@click.option(
+    "-f",
+    "--format",
+    "name",
+    default="",
+    metavar="NAME",
+    help="pprof, folded, speedscope, dot, arrow, parquet, csv, json or html; by default what the suffix of --output says.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write to this file; by default to stdout.",
+)
+@click.option(
+    "--max-nodes",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Keep so many of the largest nodes, where the format is a tree; 0: all.",
+)
 @pprof_options
 def command(question: Question, name: str, output: str | None, max_nodes: int, pprof: PprofChoices) -> None:
     """Write the profiles that match, merged into one, in another format.

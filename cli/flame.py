@@ -35,7 +35,10 @@ def command(question: Question, graph: GraphOptions, output: OutputOptions) -> N
     query, aggregate = question.query(), question.tree.aggregate
     with opened(question.store) as connection:
         if graph.html:
-            write_html(ask(connection, ExportRequest(query, "html", max_nodes=graph.max_nodes), aggregate), graph.html)
+            write_html(
+                ask(connection, ExportRequest(query, "html", max_nodes=graph.max_nodes), aggregate),
+                graph.html,
+            )
         else:
             answer = ask(connection, FlamegraphRequest(query, graph.max_nodes), aggregate)
             write_graph(cast("Flamegraph", answer), graph, output)

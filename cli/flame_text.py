@@ -37,7 +37,9 @@ def draw(names: Sequence[str], levels: Sequence[Sequence[int]], total: int, styl
     Frames narrower than a column are left out. When there are more rows than `max_rows`, rows that only repeat
     the shape of the row above are folded first, then the deepest are cut; a line says how many.
     """
-    rows = [bars for level in levels if (bars := visible_bars(names, level, total, max(style.width, MIN_WIDTH)))]
+    rows = [
+        bars for level in levels if (bars := visible_bars(names, level, total, max(style.width, MIN_WIDTH)))
+    ]
     if not style.max_rows or len(rows) <= style.max_rows:
         return [_draw_row(row, style) for row in rows]
     return _draw_cut(rows, style)
@@ -50,10 +52,15 @@ def visible_bars(names: Sequence[str], level: Sequence[int], total: int, width: 
     for offset, value, _, name in _groups(level):
         left = position + offset
         position = left + value
-        start, end = (left * width // total, position * width // total) if total > 0 else (0, 0)
+        start, end = _column(left, total, width), _column(position, total, width)
         if end > start:
             bars.append(Bar(start, end, names[name], value / total))
     return bars
+
+
+def _column(value: int, total: int, width: int) -> int:
+    """The column edge nearest to a value."""
+    return (2 * value * width + total) // (2 * total) if total > 0 else 0
 
 
 def _groups(level: Sequence[int]) -> Iterator[tuple[int, int, int, int]]:

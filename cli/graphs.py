@@ -42,10 +42,16 @@ graph_options = packed(
         show_default=True,
         help="Keep so many of the largest nodes, the rest becomes `other`; 0: all.",
     ),
-    click.option("--html", type=click.Path(dir_okay=False, allow_dash=True), help="Write an interactive page."),
-    click.option("--width", type=click.IntRange(min=0), default=0, help="Columns; by default the terminal's."),
     click.option(
-        "--depth", type=click.IntRange(min=0), help="Rows at most, 0: all; by default what the terminal shows."
+        "--html", type=click.Path(dir_okay=False, allow_dash=True), help="Write an interactive page."
+    ),
+    click.option(
+        "--width", type=click.IntRange(min=0), default=0, help="Columns; by default the terminal's."
+    ),
+    click.option(
+        "--depth",
+        type=click.IntRange(min=0),
+        help="Rows at most, 0: all; by default what the terminal shows.",
     ),
 )
 """--max-nodes, --html, --width, --depth."""

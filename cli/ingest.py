@@ -56,8 +56,16 @@ said_options = packed(
     SaidOptions,
     "said",
     click.option("--service", default="", metavar="NAME", help="The label service_name of every profile."),
-    click.option("-l", "--label", multiple=True, metavar="KEY=VALUE", help="A label of every profile; repeat it for more."),
-    click.option("--name", default="", help="The label __name__, such as process_cpu; by default what the types say."),
+    click.option(
+        "-l",
+        "--label",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="A label of every profile; repeat it for more.",
+    ),
+    click.option(
+        "--name", default="", help="The label __name__, such as process_cpu; by default what the types say."
+    ),
     click.option("--time", metavar="TIME", help="Time of profiles that carry none; by default the file's."),
     click.option(
         "--rules",
@@ -66,7 +74,9 @@ said_options = packed(
         show_default=True,
         help="Keep profiles as they are, or change them as Pyroscope does.",
     ),
-    click.option("--input-format", default="", metavar="NAME", help="Where the content does not tell the format."),
+    click.option(
+        "--input-format", default="", metavar="NAME", help="Where the content does not tell the format."
+    ),
 )
 """--service, --label, --name, --time, --rules, --input-format."""
 
@@ -75,8 +85,17 @@ said_options = packed(
 @click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 @only_store_options
 @said_options
-@click.option("-j", "--jobs", type=click.IntRange(min=0), default=0, help="Worker processes; by default one a core.")
-@click.option("-f", "--format", type=click.Choice(("table", "json")), default="table", show_default=True, help="Format of the report.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=0), default=0, help="Worker processes; by default one a core."
+)
+@click.option(
+    "-f",
+    "--format",
+    type=click.Choice(("table", "json")),
+    default="table",
+    show_default=True,
+    help="Format of the report.",
+)
 def command(paths: Sequence[str], store: StoreOptions, said: SaidOptions, jobs: int, format: str) -> None:
     """Store profiles: files, directories, globs in quotes, - for standard input, https:// or s3:// URLs.
 
@@ -89,7 +108,6 @@ def command(paths: Sequence[str], store: StoreOptions, said: SaidOptions, jobs: 
       flameduck ingest 'logs/*.folded' --time 2026-11-01T12:00:00Z --store s3://bucket/profiles
       curl -s localhost:6060/debug/pprof/heap | flameduck ingest - --service checkout
     """
-    from ..engine.connection import open_connection
     from ..engine.opening import open_store
     from ..engine.uploads import Uploads
     from ..schema.request import IngestOptions

@@ -32,7 +32,9 @@ def command(pattern: str, question: Question, limit: int, output: OutputOptions)
     from ..schema.request import LinesRequest
 
     with opened(question.store) as connection:
-        answer = cast("Rows", ask(connection, LinesRequest(question.query(), pattern), question.tree.aggregate))
+        answer = cast(
+            "Rows", ask(connection, LinesRequest(question.query(), pattern), question.tree.aggregate)
+        )
     table = answer.table.slice(0, limit) if limit else answer.table
     write_table(table, output, lambda rows: _show(rows, unit_of(answer.profile_type)))
 

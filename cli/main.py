@@ -77,7 +77,9 @@ class LazyGroup(click.Group):
             _drop_stdout()
             ctx.exit(0)
         except OSError as error:
-            raise Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1) from None
+            raise Failure(
+                f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
+            ) from None
         return ctx.meta.get(EXIT_CODE, 0) if result is None else result
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
@@ -124,7 +126,9 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """Continuous profiles as open tables: exact flame graphs and SQL over any number of them.

@@ -87,16 +87,19 @@ def time_ns(text: str | None, now_ns: int) -> int | None:
     return None if text is None else parse_time_ns(text, now_ns)
 
 
-def packed(kind: type, name: str, *options: _Option) -> Callable[[_Command], _Command]:
+def packed(
+    kind: type, name: str, *options: _Option, names: tuple[str, ...] = ()
+) -> Callable[[_Command], _Command]:
     """A decorator that adds `options` and passes their values to the command as one `kind` called `name`.
 
-    Fields of `kind` without an option keep their default.
+    `names` are the fields that the options fill, where the others keep their default.
     """
+    taken = names or tuple(field.name for field in fields(kind))
 
     def decorate(command: _Command) -> _Command:
         @functools.wraps(command)
         def wrapper(**values: Any) -> Any:
-            group = kind(**{field.name: values.pop(field.name) for field in fields(kind) if field.name in values})
+            group = kind(**{field: values.pop(field) for field in taken})
             return command(**values, **{name: group})
 
         for option in reversed(options):
@@ -126,21 +129,34 @@ _TENANT = click.option(
     help="Whose profiles.",
 )
 _INPUT_FORMAT = click.option(
-    "--input-format", default="", metavar="NAME", help="Format of the files, where their content does not tell it."
+    "--input-format",
+    default="",
+    metavar="NAME",
+    help="Format of the files, where their content does not tell it.",
 )
 
 store_options = packed(StoreOptions, "store", _FILES, _STORE, _TENANT, _INPUT_FORMAT)
 """FILES, --store, --tenant, --input-format."""
 
-only_store_options = packed(StoreOptions, "store", _STORE, _TENANT)
+only_store_options = packed(StoreOptions, "store", _STORE, _TENANT, names=("store", "tenant"))
 """--store and --tenant, for commands that make no sense on files."""
 
 select_options = packed(
     SelectOptions,
     "select",
-    click.option("-q", "--query", default="{}", metavar="SELECTOR", help='Label selector: {service_name="checkout",region=~"eu|us"}.'),
-    click.option("-t", "--type", default="", help="Profile type: its id, or a short name such as cpu or inuse_space."),
-    click.option("--from", "start", metavar="TIME", help="From this time on: -1h, RFC 3339, Unix s, ms or ns."),
+    click.option(
+        "-q",
+        "--query",
+        default="{}",
+        metavar="SELECTOR",
+        help='Label selector: {service_name="checkout",region=~"eu|us"}.',
+    ),
+    click.option(
+        "-t", "--type", default="", help="Profile type: its id, or a short name such as cpu or inuse_space."
+    ),
+    click.option(
+        "--from", "start", metavar="TIME", help="From this time on: -1h, RFC 3339, Unix s, ms or ns."
+    ),
     click.option("--to", "end", metavar="TIME", help="Before this time."),
 )
 """--query, --type, --from, --to."""
@@ -161,11 +177,17 @@ tree_options = packed(
         default=None,
         help="Over the profiles of one series; by default avg for gauges such as inuse_space, sum for the rest.",
     ),
-    click.option("--delta", is_flag=True, help="Differences of consecutive profiles, for values that only grow."),
+    click.option(
+        "--delta", is_flag=True, help="Differences of consecutive profiles, for values that only grow."
+    ),
     click.option("--show", default="", metavar="REGEX", help="Keep only the frames that match."),
     click.option("--hide", default="", metavar="REGEX", help="Leave out the frames that match."),
-    click.option("--focus", default="", metavar="REGEX", help="Keep only the stacks with a frame that matches."),
-    click.option("--ignore", default="", metavar="REGEX", help="Leave out the stacks with a frame that matches."),
+    click.option(
+        "--focus", default="", metavar="REGEX", help="Keep only the stacks with a frame that matches."
+    ),
+    click.option(
+        "--ignore", default="", metavar="REGEX", help="Leave out the stacks with a frame that matches."
+    ),
 )
 """--granularity, --aggregate, --delta, and pprof's frame filters."""
 
@@ -201,11 +223,27 @@ def output_options(formats: tuple[str, ...] = TABLE_FORMATS) -> Callable[[_Comma
     return packed(
         OutputOptions,
         "output",
-        click.option("-f", "--format", type=click.Choice(formats), default=formats[0], show_default=True, help="Output format."),
-        click.option("-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), help="Write to this file."),
+        click.option(
+            "-f",
+            "--format",
+            type=click.Choice(formats),
+            default=formats[0],
+            show_default=True,
+            help="Output format.",
+        ),
+        click.option(
+            "-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), help="Write to this file."
+        ),
     )
 
 
 def limit_option(default: int) -> _Option:
     """--limit."""
-    return click.option("-n", "--limit", type=click.IntRange(min=0), default=default, show_default=True, help="At most so many rows; 0: all.")
+    return click.option(
+        "-n",
+        "--limit",
+        type=click.IntRange(min=0),
+        default=default,
+        show_default=True,
+        help="At most so many rows; 0: all.",
+    )

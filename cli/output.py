@@ -82,7 +82,9 @@ def write_bytes(data: bytes, output: str | None) -> None:
         return
     stdout: BinaryIO = sys.stdout.buffer
     if is_terminal(sys.stdout) and not _is_text(data):
-        raise click.UsageError("binary data does not go to a terminal: name a file with --output, or use a pipe")
+        raise click.UsageError(
+            "binary data does not go to a terminal: name a file with --output, or use a pipe"
+        )
     stdout.write(data)
     stdout.flush()
 
@@ -149,17 +151,14 @@ def _binary(table: pa.Table, name: str) -> bytes:
 
 
 def _csv(table: pa.Table) -> bytes:
-    """Comma-separated values with a header; what is not a plain value is JSON."""
-    import pyarrow as pa
-    import pyarrow.csv as pa_csv
+    """Comma-separated values with a header; null is empty, what is not a plain value is JSON."""
+    import csv
+    import io
 
-    from ..engine.text_table import cell_texts, right_aligned
+    from ..engine.text_table import cell_texts
 
-    texts = list(zip(*cell_texts(table), strict=True)) or [()] * table.num_columns
-    columns = [
-        column if right_aligned(column.type) else pa.array(text, pa.string())
-        for column, text in zip(table.columns, texts, strict=True)
-    ]
-    sink = pa.BufferOutputStream()
-    pa_csv.write_csv(pa.table(columns, names=table.column_names), sink)
-    return bytes(sink.getvalue())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows(cell_texts(table))
+    return text.getvalue().encode()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from ..schema.request import Flamegraph, SandwichRequest
+from ..schema.request import ExportRequest, Flamegraph, SandwichRequest
 from .asking import ask, opened
-from .graphs import GraphOptions, write_graph, write_sandwich_page
+from .graphs import GraphOptions, write_graph, write_html
 from .options import OutputOptions, Question
 
 
@@ -19,9 +19,10 @@ def write_sandwich(
 ) -> None:
     """Ask for one direction and write the graph."""
     request = SandwichRequest(question.query(), function, direction, graph.max_nodes)
+    aggregate = question.tree.aggregate
     with opened(question.store) as connection:
-        answer = cast(Flamegraph, ask(connection, request, question.tree.aggregate))
-    if graph.html:
-        write_sandwich_page(answer, direction, graph.html)
-    else:
-        write_graph(answer, graph, output)
+        if graph.html:
+            export = ExportRequest(request.tree, "html", max_nodes=graph.max_nodes, sandwich=request)
+            write_html(ask(connection, export, aggregate), graph.html)
+        else:
+            write_graph(cast(Flamegraph, ask(connection, request, aggregate)), graph, output)

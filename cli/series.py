@@ -35,7 +35,9 @@ GRAPH_WIDTH = 40
 @click.command()
 @store_options
 @select_options
-@click.option("--step", default="", metavar="DURATION", help="Width of a bucket; by default about 100 in the range.")
+@click.option(
+    "--step", default="", metavar="DURATION", help="Width of a bucket; by default about 100 in the range."
+)
 @click.option("--by", multiple=True, metavar="LABEL", help="Group by this label; repeat it for more.")
 @click.option("--aggregate", type=click.Choice(("sum", "avg")), help="Over the profiles of a bucket.")
 @limit_option(0)
@@ -54,9 +56,7 @@ def command(store: StoreOptions, select: SelectOptions, output: OutputOptions, *
     with opened(store) as connection:
         selection = _with_range(select.selection(), connection)
         step_ns = parse_duration_ns(how["step"]) if how["step"] else _step_ns(selection)
-        request = SeriesRequest(
-            selection, step_ns, tuple(how["by"]), how["aggregate"] or "sum", how["limit"]
-        )
+        request = SeriesRequest(selection, step_ns, tuple(how["by"]), how["aggregate"] or "sum", how["limit"])
         answer = cast("Rows", ask(connection, request, how["aggregate"]))
     write_table(answer.table, output, lambda rows: _show(rows, unit_of(answer.profile_type)))
 
@@ -103,7 +103,12 @@ def _group_row(
     values = [value for _, value in points]
     numbers = (min(values), sum(values) / len(values), max(values), sum(values))
     name = ", ".join(f"{key}={value}" for key, value in labels) or "all"
-    return [name, str(len(points)), *(format_value(number, unit) for number in numbers), _sparkline(points, span)]
+    return [
+        name,
+        str(len(points)),
+        *(format_value(number, unit) for number in numbers),
+        _sparkline(points, span),
+    ]
 
 
 def _sparkline(points: list[tuple[int, float]], span: tuple[int, int]) -> str:

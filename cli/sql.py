@@ -21,10 +21,19 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("query", default="")
 @store_options
-@click.option("--file", "query_file", type=click.Path(dir_okay=False, allow_dash=True), help="Read the query from this file; - is standard input.")
-@click.option("--param", multiple=True, metavar="KEY=VALUE", help="A value for $KEY in the query; repeat it for more.")
+@click.option(
+    "--file",
+    "query_file",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Read the query from this file; - is standard input.",
+)
+@click.option(
+    "--param", multiple=True, metavar="KEY=VALUE", help="A value for $KEY in the query; repeat it for more."
+)
 @output_options()
-def command(query: str, store: StoreOptions, query_file: str | None, param: tuple[str, ...], output: OutputOptions) -> None:
+def command(
+    query: str, store: StoreOptions, query_file: str | None, param: tuple[str, ...], output: OutputOptions
+) -> None:
     """Run one SQL query over profiles. Without a query, read one from a pipe, or start a prompt.
 
     The views and macros are listed by `flameduck schema`. JSON is a list of objects; bytes are hex, times ISO.

@@ -12,7 +12,14 @@ PARTS = ("duckdb", "pyarrow", "polars", "numpy", "fsspec", "ptars", "click")
 
 
 @click.command()
-@click.option("-f", "--format", type=click.Choice(("text", "json")), default="text", show_default=True, help="Output format.")
+@click.option(
+    "-f",
+    "--format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="Output format.",
+)
 def command(format: str) -> None:
     """The versions of flameduck, Python and the libraries below it.
 
@@ -24,7 +31,11 @@ def command(format: str) -> None:
     from .. import __version__
     from ..schema.tables import FORMAT_VERSION
 
-    versions = {"flameduck": __version__, "block format": str(FORMAT_VERSION), "python": platform.python_version()}
+    versions = {
+        "flameduck": __version__,
+        "block format": str(FORMAT_VERSION),
+        "python": platform.python_version(),
+    }
     versions |= {part: _installed(part) for part in PARTS}
     if format == "json":
         click.echo(json.dumps(versions))

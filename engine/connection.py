@@ -128,7 +128,9 @@ class Connection:
         """The call tree as a flame graph, cut to the `max_nodes` largest nodes (0: all)."""
         tree = tree_query(selector, query)
         graph = cast(Flamegraph, self.database.ask(FlamegraphRequest(tree, max_nodes)))
-        return FlamegraphView(graph, lambda name: self._export(ExportRequest(tree, name, max_nodes=max_nodes)))
+        return FlamegraphView(
+            graph, lambda name: self._export(ExportRequest(tree, name, max_nodes=max_nodes))
+        )
 
     def top(self, selector: str = "{}", *, limit: int = 0, **query: Unpack[TreeKeywords]) -> SqlResult:
         """Functions by self value: `function, self, total`; `limit` 0: all."""
@@ -143,13 +145,23 @@ class Connection:
         return self._rows(LinesRequest(tree_query(selector, query), pattern))
 
     def callers(
-        self, function: str, selector: str = "{}", *, max_nodes: int = DEFAULT_MAX_NODES, **query: Unpack[TreeKeywords]
+        self,
+        function: str,
+        selector: str = "{}",
+        *,
+        max_nodes: int = DEFAULT_MAX_NODES,
+        **query: Unpack[TreeKeywords],
     ) -> FlamegraphView:
         """Who calls `function` (its exact name), as a flame graph with the function at its root."""
         return self._sandwich(SandwichRequest(tree_query(selector, query), function, "callers", max_nodes))
 
     def callees(
-        self, function: str, selector: str = "{}", *, max_nodes: int = DEFAULT_MAX_NODES, **query: Unpack[TreeKeywords]
+        self,
+        function: str,
+        selector: str = "{}",
+        *,
+        max_nodes: int = DEFAULT_MAX_NODES,
+        **query: Unpack[TreeKeywords],
     ) -> FlamegraphView:
         """What `function` (its exact name) calls, as a flame graph with the function at its root."""
         return self._sandwich(SandwichRequest(tree_query(selector, query), function, "callees", max_nodes))
@@ -158,7 +170,9 @@ class Connection:
         """Two call trees side by side, as a flame graph; see `diff_top` for the sides."""
         trees = both_sides(left, right, how)
         max_nodes = how.get("max_nodes", DEFAULT_MAX_NODES)
-        graph = cast(FlamegraphDiff, self.database.ask(DiffRequest(*trees, max_nodes, how.get("normalise", "none"))))
+        graph = cast(
+            FlamegraphDiff, self.database.ask(DiffRequest(*trees, max_nodes, how.get("normalise", "none")))
+        )
         before, after = trees
         return FlamegraphView(
             graph, lambda name: self._export(ExportRequest(before, name, max_nodes=max_nodes, versus=after))
@@ -245,4 +259,9 @@ class Connection:
         return cast(Exported, self.database.ask(request))
 
     def _sandwich(self, request: SandwichRequest) -> FlamegraphView:
-        return FlamegraphView(cast(Flamegraph, self.database.ask(request)), _no_export)
+        graph = cast(Flamegraph, self.database.ask(request))
+        nodes = request.max_nodes
+        return FlamegraphView(
+            graph,
+            lambda name: self._export(ExportRequest(request.tree, name, max_nodes=nodes, sandwich=request)),
+        )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..schema.errors import InputError, RequestError
 from ..schema.profile import Upload
 from ..schema.request import Database, Refused
+from .settings import load_settings
 from .uploads import UploadOptions, Uploads, What, directory_files, is_url
 
 PROFILE_SUFFIXES = (".gz", ".pb", ".pprof", ".prof", ".zst", ".folded", ".collapsed", ".txt", ".json", ".jfr")
@@ -32,16 +33,23 @@ def open_database(places: Sequence[What], tenant: str, input_format: str = "") -
     where = places[0]
     if len(places) == 1 and not isinstance(where, (bytes, Upload)) and is_store(os.fspath(where)):
         return Opened(open_store(os.fspath(where), tenant))
-    return open_profiles(Uploads(places, UploadOptions(input_format=input_format), file_label=True))
+    return open_profiles(Uploads(places, _options(input_format)))
 
 
 def open_sides(before: What, after: What, input_format: str = "") -> Opened:
     """The database over the files of two sides; the label `side` is `before` or `after`. Raises `InputError`."""
+    options = _options(input_format)
     sides = [
-        Uploads([place], UploadOptions(labels={SIDE: name}, input_format=input_format), file_label=True)
+        Uploads([place], replace(options, labels={SIDE: name}))
         for name, place in (("before", before), ("after", after))
     ]
     return open_profiles(*sides)
+
+
+def _options(input_format: str) -> UploadOptions:
+    """Files that are read without a store: labelled with their names; what has no time at all is from now."""
+    limit = load_settings().max_file_bytes
+    return UploadOptions(input_format=input_format, file_label=True, max_bytes=limit)
 
 
 def is_store(where: str) -> bool:
@@ -68,7 +76,6 @@ def open_store(where: str, tenant: str) -> Database:
     if where.startswith(("http://", "https://")):
         raise RequestError(f"{where}: a server cannot be asked by this version; open the store itself")
     from .embedded import open_embedded
-    from .settings import load_settings
 
     return open_embedded(where, tenant, load_settings())
 
@@ -81,6 +88,8 @@ def open_profiles(*groups: Uploads) -> Opened:
     for group in groups:
         uploads = list(group)
         if not uploads:
-            raise InputError("; ".join(f"{item.origin}: {item.reason}" for item in group.refused) or "no files")
+            raise InputError(
+                "; ".join(f"{item.origin}: {item.reason}" for item in group.refused) or "no files"
+            )
         readable += uploads
-    return Opened(open_files(readable), tuple(item for group in groups for item in group.refused))
+    return Opened(open_files(readable, load_settings()), tuple(item for group in groups for item in group.refused))

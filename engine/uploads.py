@@ -21,9 +21,6 @@ from ..schema.profile import Rules, Upload
 from ..schema.request import Refused
 
 STDIN = "-"
-MAX_FILE_BYTES = 1 << 30
-"""A larger file is refused before it is read to its end."""
-
 HTTP_TIMEOUT_S = 60
 
 Pathish = str | os.PathLike[str]
@@ -34,7 +31,9 @@ What = Pathish | bytes | Upload
 class UploadOptions:
     """What is said about every file of one ingest.
 
-    `time_ns` stands in for profiles without a time; 0: the file's modification time does.
+    `time_ns` stands in for profiles without a time; 0: the file's modification time does. With `file_label`,
+    each upload carries its origin as the label `file`. A file of more than `max_bytes` is refused before it is
+    read to its end.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +41,8 @@ class UploadOptions:
     time_ns: int = 0
     rules: Rules = "verbatim"
     input_format: str = ""
+    file_label: bool = False
+    max_bytes: int = 1 << 30
 
     def upload(self, data: bytes, origin: str, time_ns: int = 0) -> Upload:
         """One upload; `time_ns` is what its origin knows of its time."""
@@ -62,14 +63,12 @@ NOTHING_SAID = UploadOptions()
 class Uploads:
     """The uploads of some files, bytes and ready uploads, one in memory at a time; iterate once.
 
-    `refused` grows with what could not be read. With `file_label`, each upload carries its origin as the
-    label `file`.
+    `refused` grows with what could not be read.
     """
 
-    def __init__(self, items: Iterable[What], options: UploadOptions = NOTHING_SAID, file_label: bool = False) -> None:
+    def __init__(self, items: Iterable[What], options: UploadOptions = NOTHING_SAID) -> None:
         self.items = find_items(items)
         self.options = options
-        self.file_label = file_label
         self.refused: list[Refused] = []
 
     def __len__(self) -> int:
@@ -89,9 +88,11 @@ class Uploads:
             return item
         if isinstance(item, bytes):
             return self.options.upload(item, "<bytes>")
-        data, time_ns = read_origin(item)
+        data, time_ns = read_origin(item, self.options.max_bytes)
         upload = self.options.upload(data, "<stdin>" if item == STDIN else item, time_ns)
-        return replace(upload, labels={**upload.labels, "file": item}) if self.file_label else upload
+        if not self.options.file_label:
+            return upload
+        return replace(upload, labels={**upload.labels, "file": item})
 
 
 def find_items(items: Iterable[What]) -> list[str | bytes | Upload]:
@@ -138,29 +139,29 @@ def is_url(text: str) -> bool:
     return bool(separator) and scheme.isalnum() and scheme != "file"
 
 
-def read_origin(origin: str) -> tuple[bytes, int]:
+def read_origin(origin: str, max_bytes: int) -> tuple[bytes, int]:
     """The bytes of a file, of standard input or of a URL, and its modification time in ns, 0 if there is none.
 
     Raises `InputError` without the origin in its message, `LimitExceeded` when there is too much.
     """
     if is_url(origin):
-        return _read_url(origin)
+        return _read_url(origin, max_bytes)
     if origin == STDIN:
-        return _bounded(sys.stdin.buffer), 0
+        return _bounded(sys.stdin.buffer, max_bytes), 0
     try:
         with Path(origin.removeprefix("file://")).open("rb") as file:
-            return _bounded(file), os.fstat(file.fileno()).st_mtime_ns
+            return _bounded(file, max_bytes), os.fstat(file.fileno()).st_mtime_ns
     except OSError as error:
         raise InputError(error.strerror or str(error)) from None
 
 
-def _read_url(url: str) -> tuple[bytes, int]:
+def _read_url(url: str, max_bytes: int) -> tuple[bytes, int]:
     if url.startswith(("http://", "https://")):
-        return _read_http(url)
+        return _read_http(url, max_bytes)
     raise InputError(f"files at {url.partition('://')[0]}:// cannot be read")
 
 
-def _read_http(url: str) -> tuple[bytes, int]:
+def _read_http(url: str, max_bytes: int) -> tuple[bytes, int]:
     """A page's body, and when it was last modified, else now."""
     from email.utils import parsedate_to_datetime
     from urllib.request import urlopen
@@ -169,13 +170,13 @@ def _read_http(url: str) -> tuple[bytes, int]:
         with urlopen(url, timeout=HTTP_TIMEOUT_S) as reply:
             modified = reply.headers.get("Last-Modified")
             time_ns = int(parsedate_to_datetime(modified).timestamp()) * 10**9 if modified else time.time_ns()
-            return _bounded(reply), time_ns
+            return _bounded(reply, max_bytes), time_ns
     except (OSError, ValueError, HTTPException) as error:
         raise InputError(str(error)) from None
 
 
-def _bounded(file: BinaryIO) -> bytes:
-    data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise LimitExceeded(f"file size: more than the limit of {MAX_FILE_BYTES} bytes")
+def _bounded(file: BinaryIO, max_bytes: int) -> bytes:
+    data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise LimitExceeded(f"file size: more than the limit of {max_bytes} bytes")
     return data

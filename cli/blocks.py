@@ -1,0 +1,154 @@
+"""`flameduck blocks`: the blocks of a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from .asking import EXIT_CODE, existing_store, opened
+from .options import OutputOptions, StoreOptions, only_store_options, output_options
+from .output import Shown, write_json, write_table
+from .values import format_value
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..engine.inspection import Inspection
+    from ..schema.block import BlockMeta
+    from ..schema.request import Rows
+
+
+@click.group()
+def command() -> None:
+    """The blocks of a store: the immutable directories that hold its profiles.
+
+    \b
+    Example:
+      flameduck blocks list
+      flameduck blocks verify --store s3://bucket/profiles
+    """
+
+
+@command.command("list")
+@only_store_options
+@output_options()
+def list_blocks(store: StoreOptions, output: OutputOptions) -> None:
+    """List the blocks, oldest first.
+
+    \b
+    Example:
+      flameduck blocks list --format json
+    """
+    from ..schema.request import BlocksRequest
+
+    with opened(store) as connection:
+        answer = cast("Rows", connection.database.ask(BlocksRequest()))
+    write_table(answer.table, output, _show)
+
+
+@command.command("show")
+@click.argument("ulid")
+@only_store_options
+@click.option(
+    "-f", "--format", type=click.Choice(("text", "json")), default="text", show_default=True, help="Output format."
+)
+def show_block(ulid: str, store: StoreOptions, format: str) -> None:
+    """Show what a block says of itself: its parts, files and origin. ULID may be cut short.
+
+    \b
+    Example:
+      flameduck blocks show 01KB
+    """
+    import json
+
+    inspection = _inspect(store)
+    meta = inspection.meta(inspection.find(ulid))
+    if format == "json":
+        write_json(json.loads(meta.to_json()), None)
+    else:
+        click.echo("\n".join(_describe(meta)))
+
+
+@command.command("verify")
+@click.argument("ulids", nargs=-1, metavar="[ULID]...")
+@only_store_options
+@output_options()
+def verify_blocks(ulids: tuple[str, ...], store: StoreOptions, output: OutputOptions) -> None:
+    """Read every byte of the blocks, all by default, and compare checksums. Exit code 1 when one does not hold.
+
+    \b
+    Example:
+      flameduck blocks verify
+    """
+    import pyarrow as pa
+
+    inspection = _inspect(store)
+    chosen = [inspection.find(ulid) for ulid in ulids] or list(inspection.state.blocks)
+    verdicts = list(inspection.verify(chosen))
+    if any(verdict.problems for verdict in verdicts):
+        click.get_current_context().meta[EXIT_CODE] = 1
+    columns = {
+        "ulid": pa.array([verdict.ulid for verdict in verdicts], pa.string()),
+        "files": pa.array([verdict.files for verdict in verdicts], pa.int64()),
+        "size_bytes": pa.array([verdict.size_bytes for verdict in verdicts], pa.int64()),
+        "holds": pa.array([not verdict.problems for verdict in verdicts], pa.bool_()),
+        "problems": pa.array([list(verdict.problems) for verdict in verdicts], pa.list_(pa.string())),
+    }
+    write_table(pa.table(columns), output, _show_verdicts)
+
+
+def _inspect(store: StoreOptions) -> Inspection:
+    from ..engine.inspection import Inspection
+
+    return Inspection(existing_store(store.store), store.tenant)
+
+
+def _show(table: pa.Table) -> Shown:
+    from ..schema.times import format_time_ns
+
+    rows = [
+        [
+            row["ulid"],
+            str(row["level"]),
+            format_time_ns(row["min_ts"]),
+            format_time_ns(row["max_ts"]),
+            f"{row['profiles']:,}",
+            f"{row['samples']:,}",
+            format_value(row["size_bytes"], "bytes"),
+        ]
+        for row in table.to_pylist()
+    ]
+    header = ["ulid", "level", "first", "last", "profiles", "samples", "size"]
+    return Shown(header, rows, [False, True, False, False, True, True, True])
+
+
+def _show_verdicts(table: pa.Table) -> Shown:
+    rows = [
+        [row["ulid"], format_value(row["size_bytes"], "bytes"), "; ".join(row["problems"]) or "holds"]
+        for row in table.to_pylist()
+    ]
+    return Shown(["ulid", "size", "verdict"], rows, [False, True, False])
+
+
+def _describe(meta: BlockMeta) -> list[str]:
+    from ..schema.times import format_time_ns
+
+    lines = [
+        f"block {meta.ulid}",
+        f"tenant {meta.tenant}, level {meta.level}, format {meta.version}",
+        f"time {format_time_ns(meta.min_ts)} to {format_time_ns(meta.max_ts)}",
+        f"{meta.profiles:,} profiles, {meta.samples:,} samples, {meta.series:,} series",
+        f"parents {', '.join(meta.parents) or 'none'}; sources {', '.join(meta.sources) or 'none'}",
+        "parts:",
+    ]
+    for part in meta.parts:
+        profiles = part.profiles[1] - part.profiles[0]
+        samples = part.samples[1] - part.samples[0]
+        name = f"{part.service_name or '(no service)'} {part.name}"
+        lines.append(f"  {part.part} {name}: {profiles:,} profiles, {samples:,} samples")
+        lines += [f"      {profile_type}" for profile_type in part.profile_types]
+    lines.append("files:")
+    for name, file in sorted(meta.files.items()):
+        lines.append(f"  {name}: {format_value(file.size_bytes, 'bytes')}, xxh3 {file.checksum}")
+    return lines

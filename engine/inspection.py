@@ -1,0 +1,67 @@
+"""Looks at the blocks of a store themselves, below the questions: their metadata, and whether their bytes hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..schema.block import BlockMeta
+from ..schema.catalog import CatalogState
+from ..schema.errors import ObjectMissing, StorageError
+from .storage.blocks import checksums_differ, read_meta
+from .storage.catalog import Catalog
+from .storage.objects import Objects, open_objects
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One block and what is wrong with it; no problems: it holds."""
+
+    ulid: str
+    files: int
+    size_bytes: int
+    problems: tuple[str, ...] = ()
+
+
+class Inspection:
+    """The blocks of one tenant of a store at one catalog version."""
+
+    def __init__(self, store: str, tenant: str) -> None:
+        self._objects: Objects = open_objects(store)
+        self._tenant = tenant
+        self.state: CatalogState = Catalog(self._objects, tenant).load()
+
+    def find(self, prefix: str) -> str:
+        """The live block whose ULID starts so. Raises `ObjectMissing` unless there is exactly one."""
+        fits = [ulid for ulid in self.state.blocks if ulid.startswith(prefix.upper())]
+        if len(fits) == 1:
+            return fits[0]
+        raise ObjectMissing(f"block {prefix!r}: {len(fits)} blocks of this store have a ULID that starts so")
+
+    def meta(self, ulid: str) -> BlockMeta:
+        """The metadata of a block. Raises `ObjectMissing` or `CorruptBlock`."""
+        return read_meta(self._objects, self._tenant, ulid)
+
+    def verify(self, ulids: Sequence[str]) -> Iterator[Verdict]:
+        """Read every byte of some blocks; a verdict each."""
+        for ulid in ulids:
+            yield self._verify(ulid)
+
+    def _verify(self, ulid: str) -> Verdict:
+        try:
+            meta = self.meta(ulid)
+            problems = [f"{name}: {reason}" for name, reason in checksums_differ(self._objects, meta).items()]
+        except StorageError as error:
+            return Verdict(ulid, 0, 0, (str(error),))
+        return Verdict(ulid, len(meta.files), meta.size_bytes, (*problems, *_contradictions(self.state, meta)))
+
+
+def _contradictions(state: CatalogState, meta: BlockMeta) -> Iterator[str]:
+    """Where the catalog and a block's own metadata disagree."""
+    entry = state.blocks[meta.ulid]
+    for name in ("level", "min_ts", "max_ts", "profiles", "samples", "size_bytes"):
+        listed, found = getattr(entry, name), getattr(meta, name)
+        if listed != found:
+            yield f"catalog: {name} is {listed}, meta.json says {found}"
+    if meta.profiles != sum(part.profiles[1] - part.profiles[0] for part in meta.parts):
+        yield "meta.json: its parts do not add up to its profiles"
