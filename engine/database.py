@@ -7,10 +7,11 @@ to one thread at a time; threads take a session each. DuckDB's errors become our
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from types import MappingProxyType, TracebackType
 
 import duckdb
@@ -69,22 +70,31 @@ def query_file(package: str, name: str) -> Query:
     return Query(f"{name}.sql", text)
 
 
-@dataclass
 class DuckDB:
     """One in-process DuckDB instance. Safe for several threads: each takes its own `session`."""
 
-    _connection: duckdb.DuckDBPyConnection
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        # Guards `_scripts`, the names of scripts whose definitions all sessions share.
+        self._lock = Lock()
+        self._scripts: set[str] = set()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A cursor for one request; what it registers and sets is gone afterwards."""
         with _errors_of("session"):
             cursor = self._connection.cursor()
-        session = Session(cursor)
+        session = Session(cursor, self._run_once)
         try:
             yield session
         finally:
             cursor.close()
+
+    def _run_once(self, query: Query, session: Session) -> None:
+        with self._lock:
+            if query.name not in self._scripts:
+                session.run(query)
+                self._scripts.add(query.name)
 
     def register_filesystem(self, filesystem: object) -> None:
         """Let SQL read URLs through an fsspec file system, whose files must be safe under threads."""
@@ -107,8 +117,9 @@ class DuckDB:
 class Session:
     """One cursor: variables, registered tables and queries of one request. One thread at a time."""
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, run_once: Callable[[Query, Session], None]) -> None:
         self._cursor = cursor
+        self._run_once = run_once
 
     def arrow(
         self,
@@ -155,6 +166,10 @@ class Session:
             for statement in self._cursor.extract_statements(query.text):
                 self._cursor.execute(statement, _named(statement, parameters))
 
+    def run_once(self, query: Query) -> None:
+        """Run a script of definitions for all sessions of this instance, unless it has been."""
+        self._run_once(query, self)
+
     def register(self, name: str, table: pa.Table) -> None:
         """Let queries of this session read an Arrow table by name."""
         with _errors_of(name):
@@ -186,6 +201,7 @@ def connect(limits: DatabaseLimits | None = None) -> DuckDB:
         connection = duckdb.connect(config=_config(limits))
         # Only settable once the parquet extension is there, so not in the configuration.
         connection.execute("SET GLOBAL parquet_metadata_cache = true")
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
         if limits.readable_directories is not None:
             directories = {"directories": list(limits.readable_directories)}
             connection.execute("SET GLOBAL allowed_directories = $directories", directories)
