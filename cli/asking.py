@@ -1,4 +1,4 @@
-"""Opens what a command's options name and asks it, with the defaults that people expect and notes that say so."""
+"""Opens what a command's options name and asks it, with the defaults that people expect."""
 
 from __future__ import annotations
 
@@ -48,9 +48,13 @@ def existing_store(store: str) -> str:
         return store
     path = Path(store.removeprefix("file://"))
     if not path.is_dir():
-        raise click.UsageError(f"no store at {store!r}: name profile files, or a store with --store, or ingest first")
+        raise click.UsageError(
+            f"no store at {store!r}: name profile files, or a store with --store, or ingest first"
+        )
     if not holds_store(path) and any(path.iterdir()):
-        raise click.UsageError(f"{store!r} is a directory without a store: name it as an argument to read its files")
+        raise click.UsageError(
+            f"{store!r} is a directory without a store: name it as an argument to read its files"
+        )
     return store
 
 
@@ -63,7 +67,7 @@ def report_refused(refused: Sequence[Refused]) -> None:
 
 
 def ask(connection: Connection, request: Request, aggregate: str | None = None) -> Answer:
-    """Ask, and show the notes. Gauges are averaged, unless an `aggregate` was given or differences are asked for."""
+    """Ask, and show the notes. Gauges are averaged unless an `aggregate` or differences are asked for."""
     database = connection.database
     if aggregate is not None or any(tree.delta for tree in _trees(request)):
         answer = database.ask(request)

@@ -51,7 +51,12 @@ def list_blocks(store: StoreOptions, output: OutputOptions) -> None:
 @click.argument("ulid")
 @only_store_options
 @click.option(
-    "-f", "--format", type=click.Choice(("text", "json")), default="text", show_default=True, help="Output format."
+    "-f",
+    "--format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="Output format.",
 )
 def show_block(ulid: str, store: StoreOptions, format: str) -> None:
     """Show what a block says of itself: its parts, files and origin. ULID may be cut short.
@@ -75,7 +80,7 @@ def show_block(ulid: str, store: StoreOptions, format: str) -> None:
 @only_store_options
 @output_options()
 def verify_blocks(ulids: tuple[str, ...], store: StoreOptions, output: OutputOptions) -> None:
-    """Read every byte of the blocks, all by default, and compare checksums. Exit code 1 when one does not hold.
+    """Read every byte of blocks, all by default, and compare checksums. Exit code 1 when one does not hold.
 
     \b
     Example:

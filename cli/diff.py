@@ -62,7 +62,7 @@ versus_options = packed(
         type=click.Choice(NORMALISATIONS),
         is_flag=False,
         flag_value="share",
-        help="Compare shares of each side's total (the default of the bare flag), or values per profiled second.",
+        help="Compare shares of each side's total (also the bare flag), or values per profiled second.",
     ),
 )
 

@@ -12,6 +12,7 @@ from .options import Question, packed, question_options
 from .output import write_bytes
 
 if TYPE_CHECKING:
+    from ..schema.profile import Rules
     from ..schema.request import Exported, PprofOptions
 
 
@@ -28,7 +29,7 @@ class PprofChoices:
         """The request's options."""
         from ..schema.request import PprofOptions
 
-        rules = "pyroscope" if self.rules == "pyroscope" else "verbatim"
+        rules = cast("Rules", self.rules)
         return PprofOptions(self.go_pgo, self.keep_locations, self.aggregate_callees, rules)
 
 
@@ -68,7 +69,7 @@ pprof_options = packed(
     "name",
     default="",
     metavar="NAME",
-    help="pprof, folded, speedscope, dot, arrow, parquet, csv, json or html; by default what the suffix of --output says.",
+    help="pprof, folded, speedscope, dot, arrow, parquet, csv, json or html; else --output tells.",
 )
 @click.option(
     "-o",

@@ -34,8 +34,8 @@ class Bar:
 def draw(names: Sequence[str], levels: Sequence[Sequence[int]], total: int, style: Style) -> list[str]:
     """The lines of a flame graph; `names`, `levels` and `total` as in `schema.request.Flamegraph`.
 
-    Frames narrower than a column are left out. When there are more rows than `max_rows`, rows that only repeat
-    the shape of the row above are folded first, then the deepest are cut; a line says how many.
+    Frames narrower than a column are left out. When there are more rows than `max_rows`, rows that
+    only repeat the shape of the row above are folded first, then the deepest are cut; a line says how many.
     """
     rows = [
         bars for level in levels if (bars := visible_bars(names, level, total, max(style.width, MIN_WIDTH)))
@@ -82,7 +82,7 @@ def _draw_cut(rows: list[list[Bar]], style: Style) -> list[str]:
 
 
 def _runs(rows: list[list[Bar]]) -> Iterator[list[list[Bar]]]:
-    """Consecutive rows of one shape: each frame of a row is the only, equally wide, call of the frame above."""
+    """Consecutive rows of one shape: each frame is the only, equally wide, call of the frame above."""
     run: list[list[Bar]] = []
     for row in rows:
         if run and [(bar.start, bar.end) for bar in row] != [(bar.start, bar.end) for bar in run[-1]]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -17,6 +17,7 @@ from .output import is_terminal, write_text
 
 if TYPE_CHECKING:
     from ..engine.uploads import UploadOptions
+    from ..schema.profile import Rules
     from ..schema.request import IngestReport
 
 Progress = Callable[[int], None]
@@ -47,7 +48,7 @@ class SaidOptions:
             labels=labels,
             name=self.name,
             time_ns=time_ns(self.time, time.time_ns()) or 0,
-            rules="pyroscope" if self.rules == "pyroscope" else "verbatim",
+            rules=cast("Rules", self.rules),
             input_format=self.input_format,
         )
 

@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; every failure becomes an exit code, and one line on stderr where there is a reason."""
+        """Run the command; every failure becomes an exit code, and one line on stderr if it has a reason."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -82,25 +82,35 @@ class LazyGroup(click.Group):
             ) from None
         return ctx.meta.get(EXIT_CODE, 0) if result is None else result
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run, and end the process: the code is what the command returned, else what its error says."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
-            result = super().main(*args, standalone_mode=False, **extra)
+            result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as usage:
             click.echo(usage.ctx.get_help() if usage.ctx else usage.format_message())
             sys.exit(0)
         except click.ClickException as error:
             _complain(_reason(error))
             sys.exit(error.exit_code)
+        except Failure as failure:
+            _complain(str(failure))
+            sys.exit(failure.exit_code)
         except (click.Abort, KeyboardInterrupt):
             sys.exit(INTERRUPTED)
         sys.exit(result if isinstance(result, int) else 0)
 
 
-class Failure(click.ClickException):
-    """An error with the exit code of its class."""
+class Failure(Exception):
+    """What ends a run: a reason in one line, and the exit code."""
 
     def __init__(self, reason: str, exit_code: int) -> None:
         super().__init__(reason)

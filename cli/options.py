@@ -175,7 +175,7 @@ tree_options = packed(
         "--aggregate",
         type=click.Choice(("sum", "avg", "last")),
         default=None,
-        help="Over the profiles of one series; by default avg for gauges such as inuse_space, sum for the rest.",
+        help="Over the profiles of a series; by default avg for gauges such as inuse_space, else sum.",
     ),
     click.option(
         "--delta", is_flag=True, help="Differences of consecutive profiles, for values that only grow."

@@ -1,4 +1,4 @@
-"""Writes answers: tables in every format, bytes, and notes. Data goes to stdout or a file, the rest to stderr."""
+"""Writes answers: tables in every format, bytes, notes. Data goes to stdout or a file, the rest to stderr."""
 
 from __future__ import annotations
 

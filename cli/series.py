@@ -43,7 +43,7 @@ GRAPH_WIDTH = 40
 @limit_option(0)
 @output_options()
 def command(store: StoreOptions, select: SelectOptions, output: OutputOptions, **how: Any) -> None:
-    """Totals in time: a line for each group for people, a row for each point (labels, ts, value) for programs.
+    """Totals in time: a line a group for people, a row a point (labels, ts, value) for programs.
 
     \b
     Example:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 def command(
     query: str, store: StoreOptions, query_file: str | None, param: tuple[str, ...], output: OutputOptions
 ) -> None:
-    """Run one SQL query over profiles. Without a query, read one from a pipe, or start a prompt.
+    """Run one SQL query over profiles. Without a query, read it from a pipe, or start a prompt.
 
-    The views and macros are listed by `flameduck schema`. JSON is a list of objects; bytes are hex, times ISO.
+    `flameduck schema` lists the views and macros. JSON is a list of objects; bytes are hex, times ISO.
 
     \b
     Example:

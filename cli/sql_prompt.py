@@ -15,37 +15,34 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.lexers import PygmentsLexer
-from pygments.lexers.sql import SqlLexer
+from pygments.lexers.sql import SqlLexer  # type: ignore[import-untyped]
 
 from ..schema.errors import FlameduckError
 from .output import write_table
+from .schema import describe, read_script, reference_names
 
 if TYPE_CHECKING:
     from ..engine.connection import Connection
     from .options import OutputOptions
 
 KEYWORDS = """
-    ALL AND AS ASC BETWEEN BY CASE CAST CROSS DESC DESCRIBE DISTINCT ELSE END EXCEPT EXISTS FALSE FILTER FROM FULL
-    GROUP HAVING ILIKE IN INNER INTERSECT IS JOIN LATERAL LEFT LIKE LIMIT NOT NULL OFFSET ON OR ORDER OUTER OVER
-    PARTITION PIVOT QUALIFY RIGHT SELECT SUMMARIZE THEN TRUE UNION UNNEST UNPIVOT USING VALUES WHEN WHERE WINDOW
-    WITH avg count list max median min quantile sum unnest
-""".split()
+    ALL AND AS ASC BETWEEN BY CASE CAST CROSS DESC DESCRIBE DISTINCT ELSE END EXCEPT EXISTS FALSE
+    FILTER FROM FULL GROUP HAVING ILIKE IN INNER INTERSECT IS JOIN LATERAL LEFT LIKE LIMIT NOT NULL
+    OFFSET ON OR ORDER OUTER OVER PARTITION PIVOT QUALIFY RIGHT SELECT SUMMARIZE THEN TRUE UNION
+    UNNEST UNPIVOT USING VALUES WHEN WHERE WINDOW WITH avg count list max median min quantile sum
+    unnest
+"""
 DOT_COMMANDS = {
     ".help": "what can be typed here",
     ".schema": "the views, macros and their columns",
     ".quit": "leave, as Ctrl-D does",
 }
-NAMES = """
-    SELECT column_name AS name FROM duckdb_columns()
-    UNION SELECT view_name FROM duckdb_views() WHERE NOT internal
-    UNION SELECT function_name FROM duckdb_functions() WHERE function_type LIKE '%macro' AND NOT internal
-"""
 
 
 def run_prompt(connection: Connection, output: OutputOptions) -> None:
     """Read and answer queries until the end of input."""
     click.echo("SQL over profiles: end a query with ; - .help shows more, Ctrl-D leaves.", err=True)
-    session = make_session(names_of(connection), history_path())
+    session = make_session(reference_names(), history_path())
     while True:
         try:
             text = session.prompt("flameduck> ").strip()
@@ -64,7 +61,7 @@ def answer(connection: Connection, text: str, output: OutputOptions) -> None:
         return
     try:
         if text.startswith("."):
-            _dot_command(connection, text, output)
+            _dot_command(text)
         else:
             write_table(connection.sql(text.rstrip(";")).arrow(), output)
     except FlameduckError as error:
@@ -73,11 +70,9 @@ def answer(connection: Connection, text: str, output: OutputOptions) -> None:
         click.echo("interrupted", err=True)
 
 
-def _dot_command(connection: Connection, text: str, output: OutputOptions) -> None:
+def _dot_command(text: str) -> None:
     if text == ".schema":
-        from .schema import write_schema
-
-        write_schema(connection, output)
+        click.echo_via_pager(describe((*read_script("views"), *read_script("macros"))))
         return
     if text != ".help":
         click.echo(f"no command {text}", err=True)
@@ -103,7 +98,7 @@ class SqlCompleter(Completer):
     """Completes a dot command at the start, and words of SQL elsewhere."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._words = WordCompleter(sorted({*KEYWORDS, *names}), ignore_case=True)
+        self._words = WordCompleter(sorted({*KEYWORDS.split(), *names}), ignore_case=True)
         self._dots = WordCompleter(sorted(DOT_COMMANDS), sentence=True)
 
     def get_completions(self, document: Document, complete_event: object) -> Iterable[Completion]:
@@ -116,11 +111,6 @@ def is_complete(text: str) -> bool:
     """Whether Enter sends the text: it is empty, a dot command, or ends with a semicolon."""
     stripped = text.strip()
     return not stripped or stripped.startswith(".") or stripped.endswith(";")
-
-
-def names_of(connection: Connection) -> list[str]:
-    """Names of views, columns and macros."""
-    return [str(row[0]) for row in connection.sql(NAMES).fetchall()]
 
 
 def history_path() -> Path:

@@ -48,23 +48,25 @@ def text_cell(value: Any) -> str:
 
 def json_value(value: Any) -> Any:
     """What `json.dumps` takes for a Python value of a cell."""
+    converted = value
     match value:
         case None | bool() | int() | str():
-            return value
+            pass
         case float():
-            return value if math.isfinite(value) else None
+            converted = value if math.isfinite(value) else None
         case Decimal():
-            return json_value(float(value)) if value.as_tuple().exponent else int(value)
+            converted = json_value(float(value)) if value.as_tuple().exponent else int(value)
         case bytes():
-            return value.hex()
+            converted = value.hex()
         case dict():
-            return {str(json_value(key)): json_value(item) for key, item in value.items()}
+            converted = {str(json_value(key)): json_value(item) for key, item in value.items()}
         case list():
-            return [json_value(item) for item in value]
+            converted = [json_value(item) for item in value]
         case datetime() | date() | time():
-            return value.isoformat()
+            converted = value.isoformat()
         case _:
-            return str(value)
+            converted = str(value)
+    return converted
 
 
 def _python_value(value: Any) -> Any:

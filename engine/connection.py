@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -141,7 +141,7 @@ class Connection:
         return self._rows(TreeRequest(tree_query(selector, query)))
 
     def lines(self, pattern: str, selector: str = "{}", **query: Unpack[TreeKeywords]) -> SqlResult:
-        """Values by source line of the functions that `pattern` finds: `function, filename, line, self, total`."""
+        """Values by line of the functions that `pattern` finds: `function, filename, line, self, total`."""
         return self._rows(LinesRequest(tree_query(selector, query), pattern))
 
     def callers(
@@ -181,8 +181,8 @@ class Connection:
     def diff_top(self, left: Side, right: Side, **how: Unpack[DiffKeywords]) -> SqlResult:
         """Functions of two trees, largest change first.
 
-        A side is a selector, or a mapping with `selector` and any of `TreeKeywords`; what `how` says holds for
-        both unless a side says otherwise. `normalise` is `none`, `share` or `rate`.
+        A side is a selector, or a mapping with `selector` and any of `TreeKeywords`; what `how` says holds
+        for both unless a side says otherwise. `normalise` is `none`, `share` or `rate`.
         """
         trees = both_sides(left, right, how)
         return self._rows(DiffTopRequest(*trees, how.get("limit", 0), how.get("normalise", "none")))
@@ -197,7 +197,7 @@ class Connection:
         limit: int = 0,
         **query: Unpack[SelectKeywords],
     ) -> SqlResult:
-        """Totals in time: `labels, ts, value`. `step` is ns or a text like `15s`; `by` lists labels to group by."""
+        """Totals in time: `labels, ts, value`. `step` is ns or a text like `15s`; `by` lists labels."""
         step_ns = parse_duration_ns(step) if isinstance(step, str) else step
         return self._rows(SeriesRequest(selection(selector, query), step_ns, tuple(by), aggregate, limit))
 
@@ -238,7 +238,7 @@ class Connection:
         max_nodes: int = 0,
         **query: Unpack[TreeKeywords],
     ) -> bytes:
-        """Bytes in an output format, by default the one that the suffix of `path` names; written to `path` if given."""
+        """Bytes in an output format, by default what the suffix of `path` names; written there too."""
         if not format and path is None:
             raise RequestError("export needs a format or a path whose suffix names one")
         chosen = format or format_of_path(cast(Pathish, path))

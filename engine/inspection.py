@@ -1,4 +1,4 @@
-"""Looks at the blocks of a store themselves, below the questions: their metadata, and whether their bytes hold."""
+"""Looks at the blocks of a store themselves: their metadata, and whether their bytes hold."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class Inspection:
             problems = [f"{name}: {reason}" for name, reason in checksums_differ(self._objects, meta).items()]
         except StorageError as error:
             return Verdict(ulid, 0, 0, (str(error),))
-        return Verdict(ulid, len(meta.files), meta.size_bytes, (*problems, *_contradictions(self.state, meta)))
+        problems += _contradictions(self.state, meta)
+        return Verdict(ulid, len(meta.files), meta.size_bytes, tuple(problems))
 
 
 def _contradictions(state: CatalogState, meta: BlockMeta) -> Iterator[str]:

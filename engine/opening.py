@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +38,7 @@ def open_database(places: Sequence[What], tenant: str, input_format: str = "") -
 
 
 def open_sides(before: What, after: What, input_format: str = "") -> Opened:
-    """The database over the files of two sides; the label `side` is `before` or `after`. Raises `InputError`."""
+    """The database over two sides of files; the label `side` is `before` or `after`. Raises `InputError`."""
     options = _options(input_format)
     sides = [
         Uploads([place], replace(options, labels={SIDE: name}))
@@ -49,7 +50,9 @@ def open_sides(before: What, after: What, input_format: str = "") -> Opened:
 def _options(input_format: str) -> UploadOptions:
     """Files that are read without a store: labelled with their names; what has no time at all is from now."""
     limit = load_settings().max_file_bytes
-    return UploadOptions(input_format=input_format, file_label=True, max_bytes=limit)
+    return UploadOptions(
+        input_format=input_format, untimed_ns=time.time_ns(), file_label=True, max_bytes=limit
+    )
 
 
 def is_store(where: str) -> bool:
@@ -92,4 +95,5 @@ def open_profiles(*groups: Uploads) -> Opened:
                 "; ".join(f"{item.origin}: {item.reason}" for item in group.refused) or "no files"
             )
         readable += uploads
-    return Opened(open_files(readable, load_settings()), tuple(item for group in groups for item in group.refused))
+    refused = tuple(item for group in groups for item in group.refused)
+    return Opened(open_files(readable, load_settings()), refused)

@@ -43,7 +43,9 @@ def format_of_path(path: str | os.PathLike[str]) -> str:
     for suffix in sorted(FORMAT_OF_SUFFIX, key=len, reverse=True):
         if name.endswith(suffix):
             return FORMAT_OF_SUFFIX[suffix]
-    raise RequestError(f"{name}: its suffix names no output format; known are {', '.join(sorted(FORMAT_OF_SUFFIX))}")
+    raise RequestError(
+        f"{name}: its suffix names no output format; known are {', '.join(sorted(FORMAT_OF_SUFFIX))}"
+    )
 
 
 class SqlResult:
@@ -165,4 +167,5 @@ class FlamegraphView:
 
     def _repr_html_(self) -> str:
         page = escape(self.to_html(), quote=True)
-        return f'<iframe srcdoc="{page}" style="width:100%;height:600px;border:0" sandbox="allow-scripts"></iframe>'
+        style = "width:100%;height:600px;border:0"
+        return f'<iframe srcdoc="{page}" style="{style}" sandbox="allow-scripts allow-downloads"></iframe>'

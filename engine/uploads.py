@@ -31,14 +31,15 @@ What = Pathish | bytes | Upload
 class UploadOptions:
     """What is said about every file of one ingest.
 
-    `time_ns` stands in for profiles without a time; 0: the file's modification time does. With `file_label`,
-    each upload carries its origin as the label `file`. A file of more than `max_bytes` is refused before it is
-    read to its end.
+    `time_ns` stands in for profiles without a time; 0: the file's modification time does, and where there is
+    no file, `untimed_ns`. With `file_label`, each upload carries its origin as the label `file`. A file of
+    more than `max_bytes` is refused before it is read to its end.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     time_ns: int = 0
+    untimed_ns: int = 0
     rules: Rules = "verbatim"
     input_format: str = ""
     file_label: bool = False
@@ -50,7 +51,7 @@ class UploadOptions:
             data=data,
             labels=without_empty(self.labels),
             origin=origin,
-            time_ns=self.time_ns or time_ns,
+            time_ns=self.time_ns or time_ns or self.untimed_ns,
             name=self.name,
             rules=self.rules,
             input_format=self.input_format,
@@ -96,7 +97,7 @@ class Uploads:
 
 
 def find_items(items: Iterable[What]) -> list[str | bytes | Upload]:
-    """Everything that `items` name: directories recursively, globs expanded, each file once, in a stable order.
+    """Everything that `items` name: directories recursively, globs expanded, each file once, in stable order.
 
     Hidden files inside directories are left out. A path that is not there stays in the list, so that reading
     it says why.
@@ -126,7 +127,7 @@ def _files_of(path: str) -> list[str]:
 
 def directory_files(directory: str) -> list[str]:
     """The files below a directory, without hidden ones, by path."""
-    found = []
+    found: list[str] = []
     for parent, folders, names in os.walk(directory):
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
         found.extend(os.path.join(parent, name) for name in sorted(names) if not name.startswith("."))
@@ -140,7 +141,7 @@ def is_url(text: str) -> bool:
 
 
 def read_origin(origin: str, max_bytes: int) -> tuple[bytes, int]:
-    """The bytes of a file, of standard input or of a URL, and its modification time in ns, 0 if there is none.
+    """The bytes of a file, of standard input or of a URL, and its modification time in ns, 0 for none.
 
     Raises `InputError` without the origin in its message, `LimitExceeded` when there is too much.
     """

@@ -58,9 +58,9 @@ def test_what_cannot_be_read_is_set_aside(folder: Path) -> None:
 
 def test_options_reach_each_upload(folder: Path) -> None:
     options = UploadOptions(
-        labels={"b": "2", "empty": ""}, name="wall", rules="pyroscope", input_format="folded"
+        labels={"b": "2", "empty": ""}, name="wall", rules="pyroscope", input_format="folded", file_label=True
     )
-    (upload,) = Uploads(["a.txt"], options, file_label=True)
+    (upload,) = Uploads(["a.txt"], options)
     assert upload == Upload(
         data=b"a.txt",
         labels={"b": "2", "file": "a.txt"},
