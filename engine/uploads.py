@@ -8,19 +8,21 @@ from __future__ import annotations
 import glob
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 
-from ..schema.errors import FlameduckError, InputError, LimitExceeded
+from ..schema.errors import FlameduckError, InputError, LimitExceeded, StorageError
 from ..schema.labels import without_empty
 from ..schema.profile import Rules, Upload
 from ..schema.request import Refused
+from .storage.objects import open_objects
 
 STDIN = "-"
+HTTP = ("http://", "https://")
 HTTP_TIMEOUT_S = 60
 
 Pathish = str | os.PathLike[str]
@@ -115,7 +117,9 @@ def find_items(items: Iterable[What]) -> list[str | bytes | Upload]:
 
 
 def _files_of(path: str) -> list[str]:
-    if path == STDIN or is_url(path):
+    if is_url(path):
+        return _files_of_url(path)
+    if path == STDIN:
         return [path]
     if os.path.isdir(path):
         return directory_files(path)
@@ -123,6 +127,22 @@ def _files_of(path: str) -> list[str]:
         matched = sorted(glob.glob(path, recursive=True))
         return [file for match in matched for file in _files_of(match)] or [path]
     return [path]
+
+
+def _files_of_url(url: str) -> list[str]:
+    """The objects that a pattern in the last part of a URL, or a directory, names; else the URL itself."""
+    if url.startswith(HTTP):
+        return [url]
+    parent, _, name = url.rstrip("/").rpartition("/")
+    pattern = name if glob.has_magic(name) else ""
+    base = parent if pattern else url.rstrip("/")
+    try:
+        paths = [found.path for found in open_objects(base).list("")]
+    except StorageError:
+        return [url]
+    return [f"{base}/{path}" for path in paths if path and (not pattern or fnmatchcase(path, pattern))] or [
+        url
+    ]
 
 
 def directory_files(directory: str) -> list[str]:
@@ -157,27 +177,32 @@ def read_origin(origin: str, max_bytes: int) -> tuple[bytes, int]:
 
 
 def _read_url(url: str, max_bytes: int) -> tuple[bytes, int]:
-    if url.startswith(("http://", "https://")):
+    if url.startswith(HTTP):
         return _read_http(url, max_bytes)
-    raise InputError(f"files at {url.partition('://')[0]}:// cannot be read")
+    parent, _, name = url.rpartition("/")
+    data = open_objects(parent).read(name, 0, max_bytes + 1)
+    return _within(data, max_bytes), 0
 
 
 def _read_http(url: str, max_bytes: int) -> tuple[bytes, int]:
-    """A page's body, and when it was last modified, else now."""
+    """A page's body, and when it was last modified, if it says so."""
     from email.utils import parsedate_to_datetime
     from urllib.request import urlopen
 
     try:
         with urlopen(url, timeout=HTTP_TIMEOUT_S) as reply:
             modified = reply.headers.get("Last-Modified")
-            time_ns = int(parsedate_to_datetime(modified).timestamp()) * 10**9 if modified else time.time_ns()
+            time_ns = int(parsedate_to_datetime(modified).timestamp()) * 10**9 if modified else 0
             return _bounded(reply, max_bytes), time_ns
     except (OSError, ValueError, HTTPException) as error:
         raise InputError(str(error)) from None
 
 
 def _bounded(file: BinaryIO, max_bytes: int) -> bytes:
-    data = file.read(max_bytes + 1)
+    return _within(file.read(max_bytes + 1), max_bytes)
+
+
+def _within(data: bytes, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise LimitExceeded(f"file size: more than the limit of {max_bytes} bytes")
     return data

@@ -5,11 +5,17 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 
+from flameduck.engine.storage.objects import open_objects
 from flameduck.engine.uploads import UploadOptions, Uploads, find_items
 from flameduck.schema.profile import Upload
 
@@ -82,3 +88,56 @@ def test_a_file_over_the_limit_is_refused(folder: Path) -> None:
     some = Uploads(["a.txt"], UploadOptions(max_bytes=3))
     assert list(some) == []
     assert [item.reason for item in some.refused] == ["file size: more than the limit of 3 bytes"]
+
+
+@pytest.fixture
+def bucket() -> str:
+    """A remote directory with `a.folded` and `deep/b.folded`."""
+    url = f"memory://uploads-{uuid4()}"
+    objects = open_objects(url)
+    objects.write("a.folded", b"a 1")
+    objects.write("deep/b.folded", b"b 1")
+    return url
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("", ["/a.folded", "/deep/b.folded"]),
+        ("/", ["/a.folded", "/deep/b.folded"]),
+        ("/deep", ["/deep/b.folded"]),
+        ("/a*", ["/a.folded"]),
+        ("/a.folded", ["/a.folded"]),
+    ],
+)
+def test_remote_directories_are_listed(bucket: str, path: str, found: list[str]) -> None:
+    some = Uploads([bucket + path])
+    assert some.items == [bucket + name for name in found]
+    assert [(upload.origin, upload.time_ns) for upload in some] == [(bucket + name, 0) for name in found]
+
+
+def test_a_remote_object_that_is_missing_is_refused(bucket: str) -> None:
+    some = Uploads([bucket + "/gone.pb.gz"])
+    assert list(some) == []
+    assert "is not there" in some.refused[0].reason
+
+
+@pytest.fixture
+def web(folder: Path) -> Iterator[str]:
+    """A web server over the folder."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_page_is_read_with_its_time(web: str, capsys: pytest.CaptureFixture[str]) -> None:
+    os.utime("a.txt", ns=(5, 7_000_000_000))
+    some = Uploads([web + "/a.txt", web + "/gone"])
+    assert [(upload.data, upload.time_ns) for upload in some] == [(b"a.txt", 7_000_000_000)]
+    assert [(item.origin, item.reason) for item in some.refused] == [
+        (web + "/gone", "HTTP Error 404: File not found")
+    ]
