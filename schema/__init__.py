@@ -1,1 +1,1 @@
-"""."""
+"""What a stored profile is, and what may be asked of it; no I/O."""

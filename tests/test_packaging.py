@@ -46,8 +46,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     site = next(venv.glob("lib/python*/site-packages"))
-    # Dependencies are taken from here to save a download. A plain path entry runs no .pth file of that folder,
-    # so the editable install in it does not shadow the wheel.
+    # Dependencies are taken from here to save a download. A plain path entry runs no .pth file of that
+    # folder, so the editable install in it does not shadow the wheel.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     python = venv / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed"]

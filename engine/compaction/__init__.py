@@ -1,1 +1,1 @@
-"""."""
+"""Merging blocks: which ones, and the work itself."""

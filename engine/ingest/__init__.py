@@ -1,1 +1,1 @@
-"""."""
+"""From uploads to blocks in the catalog, once each."""

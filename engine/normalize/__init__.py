@@ -1,1 +1,1 @@
-"""."""
+"""From decoded profiles to content-keyed tables, under one of two rule sets."""

@@ -1,1 +1,1 @@
-"""."""
+"""Answers over blocks: select, plan, aggregate, merge, shape."""

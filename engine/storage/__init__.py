@@ -1,1 +1,1 @@
-"""."""
+"""Blocks and the catalog on an object store."""

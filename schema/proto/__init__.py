@@ -1,1 +1,1 @@
-"""."""
+"""Our protocol definitions and the code made from them."""

@@ -1,0 +1,36 @@
+"""The documents hold together: links lead somewhere, and every decision is in the index."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("*.md")])
+LINK = re.compile(r"\[[^\]]*\]\((?!https?://|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
+DECISIONS = ROOT / "docs" / "decisions"
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that a page of it has, one a heading."""
+    headings = re.findall(r"^#+ +(.*)$", document.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    broken = []
+    for target, anchor in LINK.findall(document.read_text()):
+        path = document.parent / target if target else document
+        if not path.exists() or (anchor and path.suffix == ".md" and anchor not in anchors(path)):
+            broken.append(f"{target}#{anchor}")
+    assert broken == []
+
+
+def test_the_decisions_index_is_complete() -> None:
+    listed = re.findall(r"\]\((\d{4}-[a-z0-9-]+\.md)\)", (DECISIONS / "README.md").read_text())
+    there = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
+    assert listed == there
+    assert [name[:4] for name in there] == [f"{number:04}" for number in range(1, len(there) + 1)]
