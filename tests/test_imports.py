@@ -6,7 +6,17 @@ import sys
 
 import pytest
 
-HEAVY = {"duckdb", "fsspec", "google.protobuf", "isal", "numpy", "polars", "prompt_toolkit", "ptars", "pyarrow"}
+HEAVY = {
+    "duckdb",
+    "fsspec",
+    "google.protobuf",
+    "isal",
+    "numpy",
+    "polars",
+    "prompt_toolkit",
+    "ptars",
+    "pyarrow",
+}
 
 
 def modules_after(statement: str) -> set[str]:
@@ -30,5 +40,7 @@ def test_the_console_script_loads_only_click() -> None:
 
 
 def test_the_schema_stands_alone() -> None:
-    loaded = modules_after("import flameduck.schema.tables, flameduck.schema.request, flameduck.schema.partial")
+    loaded = modules_after(
+        "import flameduck.schema.tables, flameduck.schema.request, flameduck.schema.partial"
+    )
     assert not {name for name in loaded if name.startswith(("flameduck.engine", "flameduck.cli", "duckdb"))}
