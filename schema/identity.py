@@ -9,10 +9,11 @@ The finaliser is the "moremur" family of xor-shift-multiply mixers (Stafford, 20
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import xxhash
 
 U64Array = npt.NDArray[np.uint64]
@@ -41,14 +42,14 @@ _FIELD = tuple(
 )
 
 
-def hash_text(text: str | bytes) -> int:
+def hash_text(text: bytes) -> int:
     """xxh3-64 of a string's UTF-8 bytes."""
     return xxhash.xxh3_64_intdigest(text)
 
 
-def hash_texts(texts: Iterable[str | bytes], count: int) -> U64Array:
-    """xxh3-64 of each of `count` strings."""
-    return np.fromiter(map(xxhash.xxh3_64_intdigest, texts), np.uint64, count)
+def hash_texts(texts: pa.Array) -> U64Array:
+    """xxh3-64 of each string of an array."""
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, texts.cast(pa.binary()).to_pylist()), np.uint64, len(texts))
 
 
 def mix(x: U64Array) -> U64Array:

@@ -135,33 +135,53 @@ def _paths_to_root(parent: IntArray, symbol: IntArray, depth: IntArray, nodes: I
 
 def _symbols(block: OpenBlock, paths: Ragged, stack_ids: U64Array) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
     """Stacks, locations, functions and mappings as a normalised batch has them."""
-    stored = block.block.table("locations", ["location_id", "mapping", "address", "is_folded", "lines"]).combine_chunks()
     functions = block.block.table("functions", profile.FUNCTIONS.names).combine_chunks()
-    mappings = block.block.table("mappings", profile.MAPPINGS.names).combine_chunks()
-    location_id = stored.column("location_id").to_numpy()
-    used = np.unique(paths.values)
-    stacks = pa.table(
-        [stack_ids, pa.ListArray.from_arrays(pa.array(paths.offsets, pa.int32()), pa.array(location_id[paths.values], pa.uint64()))],
-        schema=profile.STACKS,
+    mappings = block.block.table("mappings", profile.MAPPINGS.names)
+    locations = locations_by_hash(block, np.unique(paths.values))
+    used = locations.column("lines").combine_chunks().values.field("function_id")
+    chosen = functions.filter(pc.is_in(functions.column("function_id"), value_set=used))
+    return _stack_table(block, paths, stack_ids), locations, chosen, mappings
+
+
+def _stack_table(block: OpenBlock, paths: Ragged, stack_ids: U64Array) -> pa.Table:
+    hashes = pa.array(block.symbols.location_id[paths.values], pa.uint64())
+    return pa.table(
+        [stack_ids, pa.ListArray.from_arrays(pa.array(paths.offsets, pa.int32()), hashes)], schema=profile.STACKS
     )
-    chosen = stored.take(pa.array(used)).combine_chunks()
+
+
+def stacks_by_hash(block: OpenBlock) -> tuple[pa.Table, list[U64Array]]:
+    """Every stack of a block with its locations, leaf first, once a part; and each part's stack ids by number."""
+    tables: list[pa.Table] = []
+    ids: list[U64Array] = []
+    for part in range(len(block.meta.parts)):
+        stacks = block.stacks(part)
+        trie = stacks.trie
+        paths = _paths_to_root(trie.parent, trie.symbol, trie.depth, stacks.node_of_stack)
+        tables.append(_stack_table(block, paths, stacks.stack_id))
+        ids.append(stacks.stack_id)
+    return pa.concat_tables([profile.STACKS.empty_table(), *tables]), ids
+
+
+def locations_by_hash(block: OpenBlock, rows: IntArray | None) -> pa.Table:
+    """Locations of a block as a normalised batch has them: all, or some rows."""
+    stored = block.block.table("locations", ["location_id", "mapping", "address", "is_folded", "lines"])
+    chosen = (stored if rows is None else stored.take(pa.array(rows))).combine_chunks()
+    mapping_id = block.block.table("mappings", ["mapping_id"]).column("mapping_id").to_numpy()
+    function_id = block.block.table("functions", ["function_id"]).column("function_id").to_numpy()
     mapping = chosen.column("mapping").to_numpy().astype(np.int64)
-    mapping_id = np.append(mappings.column("mapping_id").to_numpy(), np.uint64(0))
     lines = chosen.column("lines").combine_chunks()
-    line_function = lines.values.field("function").to_numpy()
-    function_id = functions.column("function_id").to_numpy()
+    line_function = pa.array(function_id[lines.values.field("function").to_numpy()], pa.uint64())
     named = pa.StructArray.from_arrays(
-        [pa.array(function_id[line_function], pa.uint64()), lines.values.field("line"), lines.values.field("column")],
-        ["function_id", "line", "column"],
+        [line_function, lines.values.field("line"), lines.values.field("column")], ["function_id", "line", "column"]
     )
-    locations = pa.table(
+    return pa.table(
         [
             chosen.column("location_id"),
-            pa.array(mapping_id[np.where(mapping == NO_ID, -1, mapping)], pa.uint64()),
+            pa.array(np.append(mapping_id, np.uint64(0))[np.where(mapping == NO_ID, -1, mapping)], pa.uint64()),
             chosen.column("address"),
             chosen.column("is_folded"),
             pa.ListArray.from_arrays(lines.offsets, named),
         ],
         schema=profile.LOCATIONS,
     )
-    return stacks, locations, functions.take(pa.array(np.unique(line_function))), mappings

@@ -200,7 +200,7 @@ class OpenBlock:
         used = used[used != NO_ID]
         names = self.symbols.function_name.take(pa.array(used))
         trie = Trie(parent, np.where(function == NO_ID, -1, symbol), size, depth)
-        hashes = path_hashes(trie, hash_texts(names.to_pylist(), len(names)))
+        hashes = path_hashes(trie, hash_texts(names))
         frame_of_stack = _integers(nodes, "frame")[_integers(stacks, "node")]
         return PartTree(trie, names, frames.column("first").to_numpy(), hashes, frame_of_stack)
 

@@ -67,7 +67,7 @@ def callers_of(tree: CallTree, symbol: int) -> pa.Table:
 
 
 def _node_table(trie: Trie, names: pa.Array, own: IntArray) -> pa.Table:
-    hashes = path_hashes(trie, hash_texts(names.to_pylist(), len(names)))
+    hashes = path_hashes(trie, hash_texts(names))
     parent_hash = hashes[trie.parent]
     parent_hash[0] = 0
     with_root = pa.concat_arrays([names, pa.array([""])])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +24,13 @@ IntArray = npt.NDArray[np.int64]
 class Snapshot:
     """Blocks of one catalog version, by ULID, oldest first. Nothing that is committed later is seen.
 
-    `default_type` is the type of a question that names none, where there is one: a single file's own choice.
+    `database` gives the DuckDB to read with, which is made on first use. `default_type` is the type of a question that names none, where there is one: a single file's own choice.
     """
 
     blocks: Mapping[str, OpenBlock]
-    database: DuckDB
+    database: Callable[[], DuckDB]
     version: int = 0
     default_type: str = ""
-    tombstones: tuple[str, ...] = field(default=())
 
     @property
     def source(self) -> BlockSource:
@@ -139,8 +138,3 @@ def find_copies(snapshot: Snapshot, plan: Plan) -> Mapping[str, IntArray]:
         spans.append(SeriesSpan(scan.ulid, index.series_id[series], index.min_ts[series], index.max_ts[series]))
     doubtful = overlapping_series(spans)
     return copies(snapshot.source.keys(plan, doubtful)) if len(doubtful) else {}
-
-
-def without_range(selection: Selection) -> Selection:
-    """The selection over all times."""
-    return replace(selection, start_ns=None, end_ns=None)

@@ -6,7 +6,7 @@ is asked for keys only where sources overlap, then for aggregates without the co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,7 +58,7 @@ class Source(Protocol):
 class BlockSource:
     """Blocks that this process can read."""
 
-    def __init__(self, blocks: Mapping[str, OpenBlock], database: DuckDB) -> None:
+    def __init__(self, blocks: Mapping[str, OpenBlock], database: Callable[[], DuckDB]) -> None:
         self._blocks = blocks
         self._database = database
 
@@ -131,7 +131,7 @@ def _projected(block: OpenBlock, totals_of_part: StackTotals, tree: TreeQuery) -
     trie, node_of_node = project_trie(stacks.trie, node_names(stacks.trie, frames.root_first()), len(frames.names))
     projected = np.zeros(len(trie), np.int64)
     np.add.at(projected, node_of_node, values)
-    hashes = path_hashes(trie, hash_texts(frames.names.to_pylist(), len(frames.names)))
+    hashes = path_hashes(trie, hash_texts(frames.names))
     return PartTree(trie, frames.names, first_occurrences(trie), hashes, np.zeros(0, np.int64)), projected
 
 

@@ -6,6 +6,7 @@ either, by numpy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,7 @@ class TimeRange:
         }
 
 
-def stack_totals(block: OpenBlock, scan: BlockScan, time: TimeRange, database: DuckDB) -> list[StackTotals]:
+def stack_totals(block: OpenBlock, scan: BlockScan, time: TimeRange, database: Callable[[], DuckDB]) -> list[StackTotals]:
     """Sums over all samples that `scan` chooses; `time` counts only when the scan is timed."""
     path = block.block.path("samples")
     if path is None:
@@ -62,7 +63,7 @@ def stack_totals(block: OpenBlock, scan: BlockScan, time: TimeRange, database: D
         return rows_totals(block, chosen.start, chosen.n, np.ones(len(chosen)))
     totals: list[StackTotals] = []
     for query, parameters, tables in _queries(block, scan, time, path):
-        with database.session() as session:
+        with database().session() as session:
             answer = session.arrow(query, parameters, tables)
         totals += _by_part(answer, parameters.get("part"))
     return totals

@@ -1,0 +1,70 @@
+"""The blocks of one tenant of one store: the catalog's newest version, and what was read of its blocks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from ..schema.block import BlockMeta
+from ..schema.catalog import CatalogState
+from .query.opened import OpenBlock
+from .storage.blocks import StoredBlock, read_meta
+from .storage.catalog import Catalog
+from .storage.objects import Objects
+
+_NODE_BYTES = 100
+_PROFILE_BYTES = 64
+
+
+class BlockSet:
+    """Opens blocks on demand and keeps as many as `budget_bytes` allows. Safe for several threads."""
+
+    def __init__(
+        self, objects: Objects, catalog: Catalog, tenant: str, locate: Callable[[str], str], budget_bytes: int
+    ) -> None:
+        self.objects = objects
+        self.catalog = catalog
+        self.tenant = tenant
+        self._locate = locate
+        self._budget_bytes = budget_bytes
+        self._open: OrderedDict[str, OpenBlock] = OrderedDict()
+        self._lock = Lock()
+
+    def state(self) -> CatalogState:
+        """The newest catalog version."""
+        return self.catalog.load()
+
+    def blocks(self, state: CatalogState, start_ns: int | None, end_ns: int | None) -> dict[str, OpenBlock]:
+        """The blocks of one version with profiles in a range, oldest first."""
+        return {entry.ulid: self.block(entry.ulid) for entry in state.overlapping(start_ns, end_ns)}
+
+    def live_blocks(self) -> Sequence[OpenBlock]:
+        """The blocks of the newest version."""
+        return list(self.blocks(self.state(), None, None).values())
+
+    def block(self, ulid: str) -> OpenBlock:
+        """One block, open. Raises `ObjectMissing` or `CorruptBlock`."""
+        with self._lock:
+            block = self._open.get(ulid)
+            if block is not None:
+                self._open.move_to_end(ulid)
+                return block
+        block = OpenBlock(StoredBlock(read_meta(self.objects, self.tenant, ulid), self._locate))
+        with self._lock:
+            block = self._open.setdefault(ulid, block)
+            self._shrink()
+        return block
+
+    def _shrink(self) -> None:
+        """Forget the blocks used longest ago until the rest fits; the newest stays whatever its size."""
+        total_bytes = sum(_held_bytes(block.meta) for block in self._open.values())
+        while total_bytes > self._budget_bytes and len(self._open) > 1:
+            _, oldest = self._open.popitem(last=False)
+            total_bytes -= _held_bytes(oldest.meta)
+
+
+def _held_bytes(meta: BlockMeta) -> int:
+    """What an open block may come to hold: tries and profile rows."""
+    nodes = sum(part.stacktraces[1] - part.stacktraces[0] + part.frames[1] - part.frames[0] for part in meta.parts)
+    return nodes * _NODE_BYTES + meta.profiles * _PROFILE_BYTES

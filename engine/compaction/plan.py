@@ -1,0 +1,47 @@
+"""Which blocks to merge: values in, jobs out, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ...schema.catalog import BlockEntry
+
+
+@dataclass(frozen=True)
+class MergePolicy:
+    """When small blocks are worth merging: `enough` of them, each smaller than `small_bytes`.
+
+    A merged block stays below `max_samples`.
+    """
+
+    enough: int = 8
+    small_bytes: int = 16 << 20
+    max_samples: int = 8_000_000
+
+
+@dataclass(frozen=True)
+class MergeJob:
+    """Blocks to turn into one."""
+
+    ulids: tuple[str, ...]
+
+
+def plan_merges(entries: Iterable[BlockEntry], policy: MergePolicy) -> tuple[MergeJob, ...]:
+    """Jobs for small blocks, neighbours in time together; blocks that are large already are left alone."""
+    small = sorted(
+        (entry for entry in entries if entry.size_bytes < policy.small_bytes and entry.samples < policy.max_samples),
+        key=lambda entry: (entry.min_ts, entry.ulid),
+    )
+    jobs: list[MergeJob] = []
+    group: list[BlockEntry] = []
+    for entry in small:
+        if group and sum(member.samples for member in group) + entry.samples > policy.max_samples:
+            jobs += _job(group, policy)
+            group = []
+        group.append(entry)
+    return tuple(jobs + _job(group, policy))
+
+
+def _job(group: list[BlockEntry], policy: MergePolicy) -> list[MergeJob]:
+    return [MergeJob(tuple(entry.ulid for entry in group))] if len(group) >= policy.enough else []

@@ -1,0 +1,184 @@
+"""The whole engine in one process: a store, or files without a store, as a `Database`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from ulid import ULID
+
+from ..schema.errors import InputError, RequestError
+from ..schema.profile import Upload
+from ..schema.request import (
+    DEFAULT_INGEST,
+    Answer,
+    BlocksRequest,
+    DiffRequest,
+    DiffTopRequest,
+    ExportRequest,
+    IngestOptions,
+    IngestReport,
+    Request,
+    Rows,
+    Selection,
+    SqlRequest,
+)
+from .block_set import BlockSet
+from .database import DatabaseLimits, DuckDB, connect
+from .execution import open_executor
+from .ingest.decode import DecodeLimits, decode_and_normalise
+from .ingest.run import IngestBounds, group_uploads, ingest
+from .query.opened import OpenBlock
+from .query.run import answer
+from .query.snapshot import Snapshot
+from .query.sql_face import run_sql
+from .settings import Settings
+from .storage.blocks import MemoryBlock
+from .storage.builder import BlockBuilder, BlockOrigin
+from .storage.cache import block_locator
+from .storage.catalog import Catalog
+from .storage.objects import open_objects
+
+
+class _Engine:
+    """What a store and loose files have in common: one DuckDB, and answers from a snapshot."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def _database(self) -> DuckDB:
+        os.makedirs(self._settings.spill_directory, exist_ok=True)
+        limits = DatabaseLimits(
+            threads=self._settings.threads or None,
+            memory_bytes=self._settings.memory_bytes,
+            temp_directory=self._settings.spill_directory,
+        )
+        return connect(limits)
+
+    def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
+        raise NotImplementedError
+
+    def ask(self, request: Request) -> Answer:
+        """Answer a request. Raises `RequestError` or `StorageError`."""
+        if isinstance(request, BlocksRequest):
+            return Rows(_block_rows(self._snapshot(None, None)))
+        return answer(self._snapshot(*time_hull(request)), request)
+
+    def sql(self, request: SqlRequest) -> pa.Table:
+        """Run one SQL query over the documented views. Raises `InvalidSql`."""
+        return run_sql(self._snapshot(None, None), request)
+
+    def close(self) -> None:
+        """Release DuckDB, if it was used."""
+        if "_database" in self.__dict__:
+            self._database.close()
+
+
+class StoreDatabase(_Engine):
+    """One tenant of a store. Each call sees one catalog version; safe for several threads."""
+
+    def __init__(self, blocks: BlockSet, settings: Settings) -> None:
+        super().__init__(settings)
+        self.blocks = blocks
+
+    def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
+        state = self.blocks.state()
+        chosen = self.blocks.blocks(state, start_ns, end_ns)
+        return Snapshot(chosen, lambda: self._database, state.version)
+
+    def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
+        """Store uploads, durably when it returns; a bad one is refused and the others are stored."""
+        jobs = options.jobs or self._settings.jobs
+        limits = DecodeLimits(max_inflated_bytes=self._settings.max_file_bytes)
+        bounds = IngestBounds(self._settings.block_samples, self._settings.memory_bytes // 3, limits)
+        with open_executor(jobs) as executor:
+            return ingest(self.blocks, uploads, executor, options, bounds)
+
+
+class FilesDatabase(_Engine):
+    """Profile files without a store: one block in memory."""
+
+    def __init__(self, block: OpenBlock, default_type: str, settings: Settings) -> None:
+        super().__init__(settings)
+        self._block = block
+        self._default_type = default_type
+
+    def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
+        return Snapshot({self._block.ulid: self._block}, lambda: self._database, 0, self._default_type)
+
+    def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
+        """Refused: there is no store. Raises `RequestError`."""
+        raise RequestError("files were opened, not a store: there is nowhere to ingest to")
+
+
+def open_embedded(store: str, tenant: str, settings: Settings) -> StoreDatabase:
+    """One tenant of the store at a path or URL; it need not exist yet. Raises `StorageError`."""
+    objects = open_objects(store)
+    locate = block_locator(objects, settings.block_cache, settings.cache_bytes)
+    return StoreDatabase(
+        BlockSet(objects, Catalog(objects, tenant), tenant, locate, settings.open_blocks_bytes), settings
+    )
+
+
+def open_files(uploads: Sequence[Upload], settings: Settings | None = None) -> FilesDatabase:
+    """Profile files as a database of their own. Raises `InputError` for the first bad one."""
+    settings = settings or Settings()
+    builder = BlockBuilder()
+    limits = DecodeLimits(max_inflated_bytes=settings.max_file_bytes)
+    for group in group_uploads(uploads):
+        outcome = decode_and_normalise(group, limits)
+        for refused in outcome.refused:
+            raise InputError(f"{refused.origin}: {refused.reason}")
+        for batch, continues in outcome.batches:
+            builder.add(batch, continues)
+    built = builder.build(BlockOrigin(str(ULID()), "files", level=0))
+    block = OpenBlock(MemoryBlock(built))
+    return FilesDatabase(block, _default_type(block), settings)
+
+
+def _default_type(block: OpenBlock) -> str:
+    """The type that every file would show by itself: its default_sample_type, else its last type; else none."""
+    profiles = block.block.table("profiles", ["series", "profile_id", "type_no", "default_sample_type"])
+    types = block.index.profile_type.take(profiles.column("series").combine_chunks())
+    sample_types = pc.list_element(pc.split_pattern(types, ":"), 1)
+    is_default = pc.equal(sample_types, profiles.column("default_sample_type").combine_chunks())
+    rank = np.where(is_default.to_numpy(zero_copy_only=False), 2**16, profiles.column("type_no").to_numpy())
+    ids = profiles.column("profile_id").combine_chunks().storage.dictionary_encode().indices.to_numpy()
+    order = np.lexsort((rank, ids))
+    last = np.append(ids[order][1:] != ids[order][:-1], True)[: len(order)]
+    chosen = set(types.take(pa.array(order[last])).to_pylist())
+    return chosen.pop() if len(chosen) == 1 else ""
+
+
+def _block_rows(snapshot: Snapshot) -> pa.Table:
+    metas = [block.meta for block in snapshot.blocks.values()]
+    names = ("ulid", "level", "min_ts", "max_ts", "profiles", "samples", "size_bytes")
+    kinds = (pa.string(), *[pa.int64()] * 6)
+    return pa.table(
+        {name: pa.array([getattr(meta, name) for meta in metas], kind) for name, kind in zip(names, kinds, strict=True)}
+    )
+
+
+def time_hull(request: Request) -> tuple[int | None, int | None]:
+    """The smallest range that holds every range a request names."""
+    selections = _selections(request)
+    starts, ends = [s.start_ns for s in selections], [s.end_ns for s in selections]
+    known_starts, known_ends = [s for s in starts if s is not None], [e for e in ends if e is not None]
+    step_ns = getattr(request, "step_ns", 0)
+    start = min(known_starts) - step_ns if starts and len(known_starts) == len(starts) else None
+    end = max(known_ends) if ends and len(known_ends) == len(ends) else None
+    return start, end
+
+
+def _selections(request: Request) -> list[Selection]:
+    if isinstance(request, DiffRequest | DiffTopRequest):
+        return [request.left.selection, request.right.selection]
+    if isinstance(request, ExportRequest) and request.versus is not None:
+        return [request.tree.selection, request.versus.selection]
+    tree = getattr(request, "tree", None)
+    return [tree.selection if tree is not None else request.selection]  # type: ignore[union-attr]

@@ -1,0 +1,172 @@
+"""Uploads in, blocks out: decode in worker processes, drop what is known, write few large blocks.
+
+A block is written, then committed; a crash in between leaves files that no catalog entry names, which nobody
+sees, and the rerun stores what is missing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from ulid import ULID
+
+from ...schema.profile import NormalisedBatch, Upload
+from ...schema.request import IngestOptions, IngestReport, Refused
+from ..compaction.plan import MergePolicy, plan_merges
+from ..compaction.run import entry_of, write_merged
+from ..execution import Executor
+from ..query.opened import OpenBlock
+from ..storage.blocks import write_block
+from ..storage.builder import BlockBuilder, BlockOrigin
+from ..storage.catalog import Catalog
+from ..storage.objects import Objects
+from .decode import DecodeLimits, Outcome, decode_and_normalise
+from .known import KnownProfiles, without_profiles
+
+GROUP_UPLOADS = 64
+GROUP_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class IngestBounds:
+    """When a block is cut: at this many samples, or this many bytes held in memory; and how large uploads may be."""
+
+    max_samples: int = 8_000_000
+    max_bytes: int = 320 << 20
+    limits: DecodeLimits = DecodeLimits()
+
+
+class Store(Protocol):
+    """Where blocks go, and which are there."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose blocks these are."""
+        ...
+
+    @property
+    def objects(self) -> Objects:
+        """The files."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """The commits."""
+        ...
+
+    def live_blocks(self) -> Sequence[OpenBlock]:
+        """The blocks of the newest catalog version."""
+        ...
+
+
+@dataclass
+class _Tally:
+    """What became of the uploads so far."""
+
+    new: set[bytes] = field(default_factory=set)
+    known: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    blocks: list[str] = field(default_factory=list)
+
+
+def ingest(
+    store: Store,
+    uploads: Iterable[Upload],
+    executor: Executor,
+    options: IngestOptions,
+    bounds: IngestBounds = IngestBounds(),
+) -> IngestReport:
+    """Store uploads; a bad one is refused and the others are stored. Everything is durable on return."""
+    tally = _Tally()
+    known = KnownProfiles(store.live_blocks())
+    builder = BlockBuilder()
+    done = 0
+    groups, counted = itertools.tee(group_uploads(uploads))
+    task = partial(decode_and_normalise, limits=bounds.limits)
+    for outcome in executor.map(task, groups, partial(_halves, executor, task)):
+        done += len(next(counted))
+        _note(outcome, tally)
+        for batch, continues in outcome.batches:
+            if not continues and (builder.samples >= bounds.max_samples or builder.size_bytes >= bounds.max_bytes):
+                builder = _cut(store, builder, known, tally)
+            _add(builder, batch, continues, known, tally)
+        if options.progress is not None:
+            options.progress(done)
+    _cut(store, builder, known, tally)
+    merge_small_blocks(store)
+    return IngestReport(
+        len(tally.new), tally.known, tuple(tally.refused), tuple(tally.blocks), tuple(dict.fromkeys(tally.warnings))
+    )
+
+
+def _halves(executor: Executor, task: Callable[[list[Upload]], Outcome], group: list[Upload]) -> Outcome:
+    """What became of a group that killed its worker: halved until the culprit stands alone."""
+    if len(group) == 1:
+        return Outcome(refused=[Refused(group[0].origin, "it crashed the decoder")])
+    middle = len(group) // 2
+    merged = Outcome()
+    # The group itself goes first so that the executor has work for its workers, never for this process.
+    for half in (group[:middle], group[middle:]):
+        for outcome in executor.map(task, [half], partial(_halves, executor, task)):
+            merged.batches += outcome.batches
+            merged.refused += outcome.refused
+            merged.warnings += outcome.warnings
+    return merged
+
+
+def group_uploads(uploads: Iterable[Upload]) -> Iterator[list[Upload]]:
+    """Uploads in groups worth one call of a worker, bounded in number and in bytes."""
+    group: list[Upload] = []
+    size_bytes = 0
+    for upload in uploads:
+        if group and (len(group) >= GROUP_UPLOADS or size_bytes + len(upload.data) > GROUP_BYTES):
+            yield group
+            group, size_bytes = [], 0
+        group.append(upload)
+        size_bytes += len(upload.data)
+    if group:
+        yield group
+
+
+def _note(outcome: Outcome, tally: _Tally) -> None:
+    tally.refused += outcome.refused
+    tally.warnings += outcome.warnings
+
+
+def _add(
+    builder: BlockBuilder, batch: NormalisedBatch, continues: bool, known: KnownProfiles, tally: _Tally
+) -> None:
+    """Add what the store lacks. An upload counts once, whatever the number of its series."""
+    stored = known.contains(batch.profiles)
+    ids = np.array(batch.profiles.column("profile_id").to_pylist(), dtype=object)
+    fresh = set(ids[~stored])
+    if not continues:
+        tally.known += len(set(ids[stored]) - fresh) + len(fresh & tally.new)
+    tally.new |= fresh
+    builder.add(without_profiles(batch, stored), continues)
+
+
+def _cut(store: Store, builder: BlockBuilder, known: KnownProfiles, tally: _Tally) -> BlockBuilder:
+    """Write and commit what was collected; returns an empty builder."""
+    if builder.profiles:
+        built = builder.build(BlockOrigin(str(ULID()), store.tenant))
+        meta = write_block(store.objects, built)
+        store.catalog.commit(added=(entry_of(meta),), removed=(), reason="ingest")
+        tally.blocks.append(meta.ulid)
+        known.add(next(block for block in store.live_blocks() if block.ulid == meta.ulid))
+    return BlockBuilder()
+
+
+def merge_small_blocks(store: Store, policy: MergePolicy = MergePolicy()) -> None:
+    """Turn many small blocks into few, so that ingesting file by file costs readers little."""
+    blocks = {block.ulid: block for block in store.live_blocks()}
+    for job in plan_merges([entry_of(block.meta) for block in blocks.values()], policy):
+        meta = write_merged(store.objects, [blocks[ulid] for ulid in job.ulids], str(ULID()))
+        store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason="merge")
+

@@ -1,0 +1,196 @@
+"""pprof out: exact stacks with lines, mappings and sample labels, or pprof's own merge of several profiles.
+
+Metadata follows `pprof -proto`: the earliest time, durations added up, the largest period, comments united.
+Under the pyroscope rules it is what Pyroscope's SelectMergeProfile answers. Go's PGO keeps the leaf-most
+locations and drops the line of the leaf.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ....schema.partial import LocationPartial
+from ....schema.proto import profile_pb2
+from ..export import Export, SampleType
+from ..profile_facts import ProfileFacts, profile_facts
+from .pprof_mappings import MappingChoice
+
+_PYROSCOPE_PERIODS = {"process_cpu": 1_000_000_000, "memory": 524_288}
+
+
+def write_pprof(export: Export) -> bytes:
+    """A gzipped pprof of the selection: all its profile types, or the one that it names."""
+    message = build_pprof(export)
+    return gzip.compress(message.SerializeToString(deterministic=True), 6, mtime=0)
+
+
+def build_pprof(export: Export) -> profile_pb2.Profile:
+    """The message that `write_pprof` compresses."""
+    options = export.request.pprof
+    labels = options.rules == "verbatim" and not options.go_pgo
+    partial = export.locations(labels)
+    if not len(partial.values) and options.rules == "pyroscope":
+        return profile_pb2.Profile()
+    facts = profile_facts(export)
+    writer = _Writer(partial, export.sample_types, MappingChoice(partial, facts.mappings))
+    if options.go_pgo:
+        writer.keep_leaves(options.keep_locations, options.aggregate_callees)
+    writer.write_samples()
+    if options.rules == "pyroscope":
+        _pyroscope_metadata(writer, export)
+    else:
+        _verbatim_metadata(writer, facts)
+    return writer.message
+
+
+def _verbatim_metadata(writer: _Writer, facts: ProfileFacts) -> None:
+    message, text = writer.message, writer.text
+    if writer.types:
+        message.period_type.type = text(writer.types[0].period_type)
+        message.period_type.unit = text(writer.types[0].period_unit)
+    message.time_nanos = facts.time_ns
+    message.duration_nanos = facts.duration_ns
+    message.period = facts.period
+    message.comment.extend(map(text, facts.comments))
+    message.default_sample_type = text(facts.default_sample_type)
+    message.drop_frames = text(facts.drop_frames)
+    message.keep_frames = text(facts.keep_frames)
+    message.doc_url = text(facts.doc_url)
+
+
+def _pyroscope_metadata(writer: _Writer, export: Export) -> None:
+    message, text = writer.message, writer.text
+    kind = writer.types[0]
+    message.default_sample_type = text(kind.type)
+    message.period_type.type = text(kind.period_type)
+    message.period_type.unit = text(kind.period_unit)
+    message.period = _PYROSCOPE_PERIODS.get(kind.profile_type.split(":")[0], 1)
+    end_ns = export.request.tree.selection.end_ns
+    # The wire's inclusive millisecond end is one nanosecond less than the half-open end.
+    message.time_nanos = end_ns - 1 if end_ns is not None else profile_facts(export).time_ns
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One sample: locations leaf first, and what it is labelled with (0: nothing)."""
+
+    locations: tuple[int, ...]
+    labelset: int
+
+
+class _Writer:
+    """Fills one pprof message; ids and strings are numbered as they come up."""
+
+    def __init__(self, partial: LocationPartial, types: list[SampleType], mappings: MappingChoice) -> None:
+        self.message = profile_pb2.Profile()
+        self.types = types
+        self._strings: dict[str, int] = {}
+        self._partial = partial
+        self._mappings = mappings
+        self._functions: dict[int, int] = {}
+        self._locations: dict[tuple[int, bool], int] = {}
+        self._samples = _samples(partial, {kind.profile_type: n for n, kind in enumerate(types)})
+        self._aggregate_leaf = False
+        self.text("")
+        for kind in types:
+            self.message.sample_type.add(type=self.text(kind.type), unit=self.text(kind.unit))
+        for mapping in mappings.written:
+            self._add_mapping(mapping)
+
+    def text(self, value: str) -> int:
+        """The index of a string, added if it is new."""
+        index = self._strings.get(value)
+        if index is None:
+            index = self._strings[value] = len(self._strings)
+            self.message.string_table.append(value.encode())
+        return index
+
+    def keep_leaves(self, count: int, aggregate_callees: bool) -> None:
+        """Cut stacks to their `count` leaf-most locations (0: all); drop the leaf's line when asked to."""
+        cut: dict[_Sample, list[int]] = {}
+        for sample, values in self._samples.items():
+            short = _Sample(sample.locations[:count] if count else sample.locations, 0)
+            known = cut.get(short)
+            cut[short] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
+        self._samples = cut
+        self._aggregate_leaf = aggregate_callees
+
+    def write_samples(self) -> None:
+        """Add every sample with the locations and functions it uses; those that differ in the leaf's line only add up."""
+        locations = {row["location_id"]: row for row in self._partial.locations.to_pylist()}
+        functions = {row["function_id"]: row for row in self._partial.functions.to_pylist()}
+        labelsets = {row["labelset_id"]: row["labels"] for row in self._partial.labelsets.to_pylist()}
+        summed: dict[tuple[tuple[int, ...], int], list[int]] = {}
+        for sample, values in self._samples.items():
+            ids = tuple(
+                self._location(locations[key], functions, self._aggregate_leaf and position == 0)
+                for position, key in enumerate(sample.locations)
+            )
+            known = summed.get((ids, sample.labelset))
+            summed[ids, sample.labelset] = (
+                values if known is None else [a + b for a, b in zip(known, values, strict=True)]
+            )
+        for (ids, labelset), values in summed.items():
+            written = self.message.sample.add(location_id=ids, value=values)
+            for label in labelsets.get(labelset, ()):
+                written.label.add(
+                    key=self.text(label["key"]),
+                    str=self.text(label["str"]),
+                    num=label["num"],
+                    num_unit=self.text(label["unit"]),
+                )
+
+    def _location(self, row: Mapping[str, object], functions: Mapping[int, dict[str, object]], leaf: bool) -> int:
+        key = (int(row["location_id"]), leaf)  # type: ignore[call-overload]
+        known = self._locations.get(key)
+        if known is not None:
+            return known
+        lines: list[dict[str, int]] = row["lines"]  # type: ignore[assignment]
+        shape = tuple((line["function_id"], 0 if leaf and n == 0 else line["line"]) for n, line in enumerate(lines))
+        if leaf and shape and all(line["line"] == kept for line, (_, kept) in zip(lines, shape, strict=True)):
+            return self._locations.setdefault(key, self._location(row, functions, False))
+        number = self._locations[key] = len(self._locations) + 1
+        address, mapping_id = self._mappings.place(row)
+        written = self.message.location.add(
+            id=number, mapping_id=mapping_id, address=address, is_folded=bool(row["is_folded"])
+        )
+        for line, (_, line_number) in zip(lines, shape, strict=True):
+            function_id = self._function(functions[line["function_id"]])
+            written.line.add(function_id=function_id, line=line_number, column=line["column"])
+        return number
+
+    def _function(self, row: Mapping[str, object]) -> int:
+        key = int(row["function_id"])  # type: ignore[call-overload]
+        known = self._functions.get(key)
+        if known is None:
+            known = self._functions[key] = len(self._functions) + 1
+            names = {name: self.text(str(row[name])) for name in ("name", "system_name", "filename")}
+            self.message.function.add(id=known, start_line=row["start_line"], **names)
+        return known
+
+    def _add_mapping(self, row: Mapping[str, object]) -> None:
+        names = {name: self.text(str(row[name])) for name in ("filename", "build_id")}
+        plain = {
+            name: row[name]
+            for name in row
+            if name.startswith(("memory_", "file_offset", "has_"))
+        }
+        self.message.mapping.add(id=len(self.message.mapping) + 1, **names, **plain)
+
+
+def _samples(partial: LocationPartial, type_numbers: Mapping[str, int]) -> dict[_Sample, list[int]]:
+    """Values by stack and label set, one value a type."""
+    lists = partial.stacks.column("locations").to_pylist()
+    stacks = dict(zip(partial.stacks.column("stack_id").to_pylist(), map(tuple, lists), strict=True))
+    rows: Iterable[tuple[int, int, str, int]] = zip(
+        *(partial.values.column(name).to_pylist() for name in ("stack_id", "labelset_id", "profile_type", "value")),
+        strict=True,
+    )
+    samples: dict[_Sample, list[int]] = {}
+    for stack_id, labelset, profile_type, value in rows:
+        values = samples.setdefault(_Sample(stacks[stack_id], labelset), [0] * len(type_numbers))
+        values[type_numbers[profile_type]] += value
+    return samples
+

@@ -1,0 +1,71 @@
+"""What the profiles of a selection say beside their samples, merged as pprof merges profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .export import Export
+
+_COLUMNS = (
+    "profile_id",
+    "ts",
+    "period",
+    "duration_ns",
+    "default_sample_type",
+    "drop_frames",
+    "keep_frames",
+    "comments",
+    "doc_url",
+    "mappings",
+)
+
+
+@dataclass(frozen=True)
+class ProfileFacts:
+    """Metadata of one or several profiles. `mappings` are mapping ids in the order the profiles have them."""
+
+    time_ns: int = 0
+    duration_ns: int = 0
+    period: int = 0
+    default_sample_type: str = ""
+    drop_frames: str = ""
+    keep_frames: str = ""
+    doc_url: str = ""
+    comments: tuple[str, ...] = ()
+    mappings: tuple[int, ...] = ()
+
+
+def profile_facts(export: Export) -> ProfileFacts:
+    """The earliest time, all durations, the largest period, every comment and mapping once, the first of the rest."""
+    rows = list(_uploads(export))
+    if not rows:
+        return ProfileFacts()
+    first: dict[str, str] = {}
+    for name in ("default_sample_type", "drop_frames", "keep_frames", "doc_url"):
+        first[name] = next((row[name] for row in rows if row[name]), "")
+    return ProfileFacts(
+        time_ns=min(row["ts"] for row in rows),
+        duration_ns=sum(row["duration_ns"] for row in rows),
+        period=max(row["period"] for row in rows),
+        comments=tuple(dict.fromkeys(comment for row in rows for comment in row["comments"] or ())),
+        mappings=tuple(dict.fromkeys(mapping for row in rows for mapping in row["mappings"] or ())),
+        **first,
+    )
+
+
+def _uploads(export: Export) -> Iterable[dict[str, Any]]:
+    """One row an uploaded profile, whatever the number of its series."""
+    profiles = export.profiles
+    seen: set[object] = set()
+    for number, ulid in enumerate(profiles.ulids):
+        rows = profiles.rows.row[profiles.block == number]
+        stored = export.snapshot.blocks[ulid].block.table("profiles", _COLUMNS).take(pa.array(np.sort(rows)))
+        for row in stored.to_pylist():
+            if row["profile_id"] not in seen:
+                seen.add(row["profile_id"])
+                yield row

@@ -1,0 +1,3 @@
+"""placeholder"""
+def run_sql(snapshot, request):
+    raise NotImplementedError
