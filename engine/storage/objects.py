@@ -1,7 +1,7 @@
-"""The door to object stores: what a URL opens. The only module that imports fsspec, and only when it is needed.
+"""The door to object stores: what a URL opens. Only this module imports fsspec, and only when it is needed.
 
-`/path` and `file://` are files, `memory://name` is this process, `s3://`, `gs://` and `az://` are the clouds. Their
-credentials come from where their clients look: environment, profile files, the machine's role.
+`/path` and `file://` are files, `memory://name` is this process, `s3://`, `gs://` and `az://` are the clouds.
+Their credentials come from where their clients look: environment, profile files, the machine's role.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _OPTIONS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             "config_kwargs": {
                 "retries": {"total_max_attempts": 6, "mode": "standard"},
                 "connect_timeout": 10,
+                "read_timeout": 30,
             },
             "max_concurrency": 4,
         }
@@ -56,9 +57,7 @@ def open_objects(url: str) -> Objects:
     if _PASSWORD.match(rest):
         raise StorageError(f"{scheme}://: credentials in a URL end up in logs; put them into the environment")
     if scheme == "file":
-        return LocalObjects(
-            Path(unquote(rest.removeprefix("localhost/") if rest.startswith("localhost/") else rest))
-        )
+        return LocalObjects(Path(unquote(rest)))
     if not rest.strip("/"):
         raise StorageError(f"{url}: expected a name after ://")
     if scheme == "memory":
@@ -81,7 +80,7 @@ def _filesystem(scheme: str, kind: str) -> Any:
 
 
 def duckdb_filesystem(protocol: str, open_file: Callable[[str], io.RawIOBase]) -> object:
-    """A read-only file system for DuckDB's `register_filesystem`: `<protocol>://<path>` opens `open_file(path)`.
+    """A read-only file system for DuckDB to register: `<protocol>://<path>` opens `open_file(path)`.
 
     Each file must be safe under threads, since DuckDB seeks and reads one from several.
     """

@@ -37,12 +37,37 @@ _KINDS: tuple[tuple[frozenset[str], type[FlameduckError], str], ...] = (
 """Codes of S3 and Azure and statuses of HTTP, with what they mean here."""
 
 _TRANSIENT_CODES = frozenset(
-    "SlowDown ServiceUnavailable InternalError RequestTimeout Throttling ThrottlingException ServerBusy "
-    "RequestLimitExceeded TooManyRequests 408 429 500 502 503 504".split()
+    (
+        "SlowDown",
+        "ServiceUnavailable",
+        "InternalError",
+        "RequestTimeout",
+        "Throttling",
+        "ThrottlingException",
+        "ServerBusy",
+        "RequestLimitExceeded",
+        "TooManyRequests",
+        "408",
+        "429",
+        "500",
+        "502",
+        "503",
+        "504",
+    )
 )
 _TRANSIENT_CLASSES = frozenset(
-    "ConnectionError TimeoutError HTTPClientError ClientConnectionError ClientPayloadError IncompleteReadError "
-    "ResponseStreamingError ServiceRequestError ServiceResponseError TransportError".split()
+    (
+        "ConnectionError",
+        "TimeoutError",
+        "HTTPClientError",
+        "ClientConnectionError",
+        "ClientPayloadError",
+        "IncompleteReadError",
+        "ResponseStreamingError",
+        "ServiceRequestError",
+        "ServiceResponseError",
+        "TransportError",
+    )
 )
 """Names of classes, of Python and of the clients, that mean: nobody answered, or not to the end."""
 

@@ -19,8 +19,9 @@ class ObjectInfo:
 class Objects(Protocol):
     """Bytes by name below one root. Safe for several threads and processes.
 
-    A name is a relative path with `/`. No name may be a directory of another. `write`, `create` and `put_file`
-    are atomic and durable: a reader sees all of the new bytes or none, and on return they outlive a crash.
+    A name is a relative path with `/`. No name may be a directory of another. `write`, `create` and
+    `put_file` are atomic and durable: a reader sees all of the new bytes or none, and on return they outlive
+    a crash.
     A read of several ranges is not atomic against a `write`; objects that are read so are written once.
 
     Raises `ObjectMissing`, `ObjectExists`, `Unavailable` where trying again may help, else `StorageError`.
@@ -41,19 +42,20 @@ class Objects(Protocol):
         ...
 
     def create(self, path: str, data: bytes) -> None:
-        """Make an object that is not there yet; at most one of several callers succeeds, the others get `ObjectExists`.
+        """Make an object that is not there yet; at most one caller succeeds, the others get `ObjectExists`.
 
-        Where the answer of a remote store is lost and the request sent again, the one who made the object may
-        get `ObjectExists` too: whoever must know puts something of its own into the bytes and reads them back.
+        Where the answer of a remote store is lost and the request sent again, the one who made the object
+        may get `ObjectExists` too: whoever must know puts something of its own into the bytes and reads
+        them back.
         """
         ...
 
     def put_file(self, path: str, local_path: str) -> None:
-        """Replace or make an object with the bytes of a file of this machine, without holding them in memory."""
+        """Replace or make an object with the bytes of a local file, without holding them in memory."""
         ...
 
     def list(self, prefix: str) -> list[ObjectInfo]:
-        """The objects below a directory (`""`: all), recursively, sorted by name; none when it is not there."""
+        """The objects below a directory (`""`: all), recursively, by name; none when it is not there."""
         ...
 
     def size(self, path: str) -> int:

@@ -25,7 +25,7 @@ _EXCLUSIVE = frozenset({"s3", "gs", "az"})
 class RemoteObjects:
     """Objects behind an fsspec file system, whose client retries by itself. `Objects` says the rest.
 
-    `kind` is `s3`, `gs`, `az`, or the name of another protocol, which can be read and written but not committed to.
+    `kind` is `s3`, `gs`, `az`, or another protocol's name: those can be read and written, not committed to.
     """
 
     def __init__(self, url: str, kind: str, filesystem: Any) -> None:
