@@ -83,7 +83,7 @@ said_options = packed(
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATHS...", type=click.Path())
 @only_store_options
 @said_options
 @click.option(

@@ -109,7 +109,7 @@ def packed(
     return decorate
 
 
-_FILES = click.argument("files", nargs=-1, metavar="[FILES]...")
+_FILES = click.argument("files", nargs=-1, metavar="[FILES]...", type=click.Path())
 _STORE = click.option(
     "-s",
     "--store",
