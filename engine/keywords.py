@@ -119,4 +119,6 @@ def _refuse_unknown(given: Mapping[str, object], kind: type) -> None:
     """A misspelt keyword would otherwise be ignored. Raises `RequestError`."""
     unknown = sorted(set(given) - set(kind.__annotations__))
     if unknown:
-        raise RequestError(f"unknown keyword: {', '.join(unknown)}; known are {', '.join(sorted(kind.__annotations__))}")
+        raise RequestError(
+            f"unknown keyword: {', '.join(unknown)}; known are {', '.join(sorted(kind.__annotations__))}"
+        )

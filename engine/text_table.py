@@ -37,7 +37,9 @@ def format_columns(header: Sequence[str], rows: Sequence[Sequence[str]], right: 
 
 def format_text(table: pa.Table) -> str:
     """The whole table as aligned text with a header."""
-    return format_columns(table.column_names, cell_texts(table), [right_aligned(kind) for kind in table.schema.types])
+    return format_columns(
+        table.column_names, cell_texts(table), [right_aligned(kind) for kind in table.schema.types]
+    )
 
 
 def format_html(table: pa.Table) -> str:
@@ -59,5 +61,6 @@ def _format_line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bo
 def _html_cells(row: Sequence[str], right: Sequence[bool]) -> str:
     aligned = zip(row, right, strict=True)
     return "".join(
-        f'<td style="text-align:{"right" if to_right else "left"}">{escape(cell)}</td>' for cell, to_right in aligned
+        f'<td style="text-align:{"right" if to_right else "left"}">{escape(cell)}</td>'
+        for cell, to_right in aligned
     )
