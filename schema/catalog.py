@@ -1,6 +1,7 @@
 """The catalog as values: numbered entries, and the state they add up to. No I/O.
 
 An entry adds and removes blocks in one step. The state after entry `n` is version `n`, a query's snapshot.
+Readers accept entries of this format and of older ones.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from .block import BlockMeta
 from .errors import CommitConflict, CorruptBlock
+
+CATALOG_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,35 @@ class BlockEntry:
     size_bytes: int
 
 
+def entry_of(meta: BlockMeta) -> BlockEntry:
+    """What the catalog keeps of a block."""
+    return BlockEntry(
+        ulid=meta.ulid,
+        level=meta.level,
+        min_ts=meta.min_ts,
+        max_ts=meta.max_ts,
+        profiles=meta.profiles,
+        samples=meta.samples,
+        size_bytes=meta.size_bytes,
+    )
+
+
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One commit: blocks that become visible and blocks that cease to be, at `time_ns`, for `reason`."""
+    """One commit: blocks that become visible and blocks that cease to be, at `time_ns`, for `reason`.
+
+    `commit_id` is the committer's own, by which it knows its entry again. An entry that `resets` forgets all
+    before it: the log was rebuilt.
+    """
 
     version: int
     time_ns: int
     reason: str
     added: tuple[BlockEntry, ...] = ()
     removed: tuple[str, ...] = ()
+    commit_id: str = ""
+    resets: bool = False
+    format: int = CATALOG_FORMAT
 
     def to_json(self) -> bytes:
         """The bytes of `catalog/<version>.json`."""
@@ -69,20 +93,33 @@ def apply_entries(state: CatalogState, entries: Iterable[CatalogEntry]) -> Catal
     for entry in entries:
         if entry.version != version + 1:
             raise CorruptBlock(f"catalog entry {entry.version} follows {version}")
+        if entry.resets:
+            blocks.clear()
         gone = [ulid for ulid in entry.removed if blocks.pop(ulid, None) is None]
         if gone:
-            raise CommitConflict(f"catalog entry {entry.version} removes blocks that are not live: {', '.join(gone)}")
+            raise CommitConflict(
+                f"catalog entry {entry.version} removes blocks that are not live: {', '.join(gone)}"
+            )
         blocks.update((block.ulid, block) for block in entry.added)
         version = entry.version
     return replace(state, version=version, blocks=MappingProxyType(blocks))
+
+
+def live_blocks(metas: Iterable[BlockMeta]) -> tuple[BlockEntry, ...]:
+    """The blocks to list when only the blocks are left to go by: those that no other one was merged from."""
+    by_ulid = {meta.ulid: meta for meta in metas}
+    replaced = {parent for meta in by_ulid.values() for parent in meta.parents}
+    return tuple(entry_of(meta) for ulid, meta in sorted(by_ulid.items()) if ulid not in replaced)
 
 
 def entry_from_json(data: bytes, origin: str) -> CatalogEntry:
     """Read one entry. Raises `CorruptBlock`."""
     try:
         fields: dict[str, Any] = json.loads(data)
+        if int(fields.get("format", 1)) > CATALOG_FORMAT:
+            raise CorruptBlock(f"{origin}: catalog format {fields['format']} is newer than {CATALOG_FORMAT}")
         fields["added"] = tuple(BlockEntry(**block) for block in fields["added"])
         fields["removed"] = tuple(fields["removed"])
         return CatalogEntry(**fields)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptBlock(f"{origin}: not a catalog entry: {error}") from None

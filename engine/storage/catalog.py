@@ -1,105 +1,213 @@
 """Which blocks exist: a log of numbered entries, each made by an exclusive create.
 
-`<tenant>/catalog/<number>.json`. Number n + 1 can be taken once, so commits of any number of processes stand in
-one order. Every 64 entries the state is written down whole, so that a new reader need not read them all; a
-reader does without where that is missing or broken.
+`<tenant>/catalog/<number>.json`. Number n + 1 can be taken once, so the commits of any number of processes
+stand in one order. New entries are found by reading the next number, so that a listing that lags does not
+matter. Every 64 entries a version is written down whole in `catalog/checkpoint/`, so that a new reader need
+not read them all; a reader does without where that is missing or broken.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import random
-import re
+import secrets
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from types import MappingProxyType
 
-from ...schema.catalog import BlockEntry, CatalogEntry, CatalogState, apply_entries, entry_from_json
-from ...schema.errors import ObjectExists, ObjectMissing, StorageError, Unavailable
-from .objects import Objects
+from ...schema.block import BlockMeta
+from ...schema.catalog import (
+    BlockEntry,
+    CatalogEntry,
+    CatalogState,
+    apply_entries,
+    entry_from_json,
+    live_blocks,
+)
+from ...schema.errors import (
+    CommitConflict,
+    CorruptBlock,
+    ObjectExists,
+    ObjectMissing,
+    StorageError,
+    Unavailable,
+)
+from ...schema.tenant import checked_tenant
+from .catalog_checkpoint import decode_checkpoint, encode_checkpoint
+from .objects_protocol import Objects
 
 CHECKPOINT_EVERY = 64
-_ATTEMPTS = 64
-_TENANT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-
-
-def checked_tenant(tenant: str) -> str:
-    """The tenant's name, if it is one: letters, digits, `_`, `-`, `.`; at most 128. Raises `StorageError`."""
-    if not _TENANT.fullmatch(tenant) or tenant in (".", ".."):
-        raise StorageError(f"tenant {tenant[:200]!r}: expected 1 to 128 letters, digits, `_`, `-` or `.`")
-    return tenant
+COMMIT_TIMEOUT_S = 60.0
+_KEPT_CHECKPOINTS = 3
+_READ_AHEAD = 16
 
 
 class Catalog:
-    """One tenant's log. Safe for several threads; several processes may each have their own."""
+    """One tenant's log. Safe for several threads; any number of processes may each have their own.
+
+    A state is a snapshot: it holds all commits that had returned, anywhere, before it was loaded.
+    """
 
     def __init__(self, objects: Objects, tenant: str, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._objects = objects
         self._prefix = f"{checked_tenant(tenant)}/catalog"
         self._clock_ns = clock_ns
-        self._lock = Lock()
+        # Guards `_state` and `_loads_done`, and lets one thread at a time look for new entries.
+        self._load_lock = Lock()
+        # Lets one thread at a time commit: threads of one process need not race each other.
+        self._commit_lock = Lock()
         self._state: CatalogState | None = None
+        self._loads_begun = 0
+        self._loads_done = 0
 
     def load(self) -> CatalogState:
-        """The newest version. Entries are looked for by number, so that a listing that lags does not matter."""
-        with self._lock:
-            state = self._state if self._state is not None else self._checkpointed()
-            while (entry := self._entry(state.version + 1)) is not None:
-                state = apply_entries(state, [entry])
-            self._state = state
-            return state
+        """The newest version. Raises `CorruptBlock` when an entry cannot be read; `reindex` repairs that."""
+        asked = self._loads_begun
+        with self._load_lock:
+            if self._state is not None and self._loads_done > asked:
+                # Another thread looked, and began to after this one asked.
+                return self._state
+            self._loads_begun += 1
+            self._state = self._newest(self._state or self._checkpointed())
+            self._loads_done = self._loads_begun
+            return self._state
 
     def commit(self, added: Sequence[BlockEntry], removed: Sequence[str], reason: str) -> CatalogState:
-        """Add and remove blocks in one step; returns a version that has them.
+        """Add and remove blocks in one step; returns the version that this made.
 
-        Raises `CommitConflict` when a removed block is gone, `Unavailable` when others keep winning.
+        Raises `CommitConflict` when a removed block is gone, and `Unavailable` when others keep winning or
+        the store does not answer: the commit may then have been made.
         """
-        for attempt in range(_ATTEMPTS):
-            before = self.load()
-            entry = CatalogEntry(before.version + 1, self._clock_ns(), reason, tuple(added), tuple(removed))
-            after = apply_entries(before, [entry])
-            try:
-                self._objects.create(self._path(entry.version), entry.to_json())
-            except ObjectExists:
-                time.sleep(random.uniform(0, 0.002 * min(attempt + 1, 20)))
-                continue
-            self._write_checkpoint(after)
+        if not added and not removed:
             return self.load()
-        raise Unavailable(f"{self._prefix}: {_ATTEMPTS} commits in a row lost against others")
+        commit_id = secrets.token_hex(8)
+        give_up = time.monotonic() + COMMIT_TIMEOUT_S
+        attempt = 0
+        with self._commit_lock:
+            while time.monotonic() < give_up:
+                before = self.load()
+                entry = CatalogEntry(
+                    before.version + 1, self._clock_ns(), reason, tuple(added), tuple(removed), commit_id
+                )
+                after = apply_entries(before, [entry])
+                if self._take(entry):
+                    self._note(after)
+                    return after
+                time.sleep(random.uniform(0, min(0.001 * 2**attempt, 0.25)))
+                attempt = min(attempt + 1, 10)
+        raise Unavailable(f"{self._prefix}: commits of others won for {COMMIT_TIMEOUT_S:.0f} s")
+
+    def reindex(self, metas: Iterable[BlockMeta]) -> CatalogState:
+        """Make the live blocks those of `metas`, but for blocks that others of them were merged from.
+
+        One entry that replaces all before it, also ones that are unreadable or missing. To be run alone: a
+        block that is committed meanwhile is forgotten. Blocks that were written and never committed appear.
+        """
+        with self._commit_lock:
+            version = self._last_number() + 1
+            blocks = live_blocks(metas)
+            entry = CatalogEntry(
+                version, self._clock_ns(), "reindex", blocks, (), secrets.token_hex(8), resets=True
+            )
+            state = apply_entries(CatalogState(version - 1), [entry])
+            if not self._take(entry):
+                raise CommitConflict(f"{self._prefix}: another commit was made while the log was rebuilt")
+            # Not at best effort here: it is the way around what is unreadable.
+            self._objects.write(self._checkpoint_path(version), encode_checkpoint(state))
+            with self._load_lock:
+                self._state = state
+            return state
+
+    def _newest(self, state: CatalogState) -> CatalogState:
+        """The state with all later entries, by way of a checkpoint where one of them is unreadable."""
+        try:
+            return self._advanced(state)
+        except CorruptBlock:
+            beyond = self._checkpointed()
+            if beyond.version <= state.version:
+                raise
+            return self._advanced(beyond)
+
+    def _advanced(self, state: CatalogState) -> CatalogState:
+        """The state with all later entries, read ahead more and more at once."""
+        entries: list[CatalogEntry] = []
+        ahead = 1
+        while True:
+            found = self._entries_from(state.version + len(entries) + 1, ahead)
+            entries += found
+            if len(found) < ahead:
+                break
+            ahead = min(2 * ahead, _READ_AHEAD)
+        try:
+            return apply_entries(state, entries) if entries else state
+        except CommitConflict as error:
+            raise CorruptBlock(f"{self._prefix}: the log contradicts itself: {error}") from None
+
+    def _entries_from(self, version: int, count: int) -> list[CatalogEntry]:
+        """The entries of up to `count` numbers, up to the first that is not there."""
+        if count == 1:
+            entry = self._entry(version)
+            return [] if entry is None else [entry]
+        with ThreadPoolExecutor(count) as threads:
+            entries = list(threads.map(self._entry, range(version, version + count)))
+        missing = entries.index(None) if None in entries else count
+        return [entry for entry in entries[:missing] if entry is not None]
 
     def _entry(self, version: int) -> CatalogEntry | None:
         path = self._path(version)
         try:
-            return entry_from_json(self._objects.read(path), path)
+            entry = entry_from_json(self._objects.read(path), path)
         except ObjectMissing:
             return None
+        if entry.version != version:
+            raise CorruptBlock(f"{path}: is entry {entry.version}")
+        return entry
+
+    def _take(self, entry: CatalogEntry) -> bool:
+        """Try to make an entry; false when its number is another's."""
+        try:
+            self._objects.create(self._path(entry.version), entry.to_json())
+            return True
+        except ObjectExists:
+            # Perhaps by ourselves: the answer was lost and the request repeated.
+            there = self._entry(entry.version)
+            return there is not None and there.commit_id == entry.commit_id
+        except Unavailable:
+            there = self._entry(entry.version)
+            if there is None:
+                raise
+            return there.commit_id == entry.commit_id
+
+    def _note(self, state: CatalogState) -> None:
+        """Remember a version that this process made, and write it down when its turn has come."""
+        with self._load_lock:
+            if self._state is None or self._state.version < state.version:
+                self._state = state
+        if state.version % CHECKPOINT_EVERY == 0:
+            # The log is the truth: it is as good without.
+            with contextlib.suppress(StorageError, Unavailable):
+                self._objects.write(self._checkpoint_path(state.version), encode_checkpoint(state))
+                for path in self._checkpoints()[:-_KEPT_CHECKPOINTS]:
+                    self._objects.delete(path)
+
+    def _checkpointed(self) -> CatalogState:
+        """The newest version written down that can be read, or the empty one."""
+        for path in reversed(self._checkpoints()):
+            with contextlib.suppress(ObjectMissing, CorruptBlock):
+                return decode_checkpoint(self._objects.read(path), path)
+        return CatalogState()
+
+    def _checkpoints(self) -> list[str]:
+        return [info.path for info in self._objects.list(f"{self._prefix}/checkpoint")]
+
+    def _last_number(self) -> int:
+        """The highest number that an entry or a checkpoint has."""
+        stems = [info.path.rpartition("/")[2].partition(".")[0] for info in self._objects.list(self._prefix)]
+        return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
 
     def _path(self, version: int) -> str:
         return f"{self._prefix}/{version:020d}.json"
 
-    def _write_checkpoint(self, state: CatalogState) -> None:
-        """Best effort: the log is the truth."""
-        if state.version % CHECKPOINT_EVERY:
-            return
-        blocks = [asdict(block) for block in state.blocks.values()]
-        data = json.dumps({"version": state.version, "blocks": blocks}, separators=(",", ":")).encode()
-        with contextlib.suppress(StorageError):
-            self._objects.write(f"{self._prefix}/checkpoints/{state.version:020d}.json", data)
-
-    def _checkpointed(self) -> CatalogState:
-        """The newest state written down that can be read, or the empty one."""
-        try:
-            listed = self._objects.list(f"{self._prefix}/checkpoints")
-        except StorageError:
-            return CatalogState()
-        for info in reversed(listed):
-            try:
-                fields = json.loads(self._objects.read(info.path))
-                blocks = {block["ulid"]: BlockEntry(**block) for block in fields["blocks"]}
-                return CatalogState(int(fields["version"]), MappingProxyType(blocks))
-            except (StorageError, ValueError, KeyError, TypeError):
-                continue
-        return CatalogState()
+    def _checkpoint_path(self, version: int) -> str:
+        return f"{self._prefix}/checkpoint/{version:020d}.parquet"
