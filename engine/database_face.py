@@ -6,16 +6,20 @@ request pays for setting those and no more. See `schema/sql/`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import pyarrow as pa
 
 from ..schema.block import BlockMeta
+from ..schema.sql_reference import stored_tables_by_name
 from ..schema.tables import TABLES
 from .database import Session, query_file
 
 _SQL = "flameduck.schema.sql"
+_SCRIPTS = ("tables", "views", "macros")
 
 EXCLUDED = pa.schema(
     [
@@ -63,9 +67,30 @@ class FaceContents:
     excluded: pa.Table | None = None
 
 
+_DYNAMIC = frozenset({"query", "query_table"})
+"""DuckDB's functions that make a query or a name of a relation from text."""
+
+
+def tables_read_by(text: str) -> frozenset[str]:
+    """The stored tables that an SQL text may read: at least those that it does, so that others need no files.
+
+    Goes by the words in it, whatever they stand for there.
+    """
+    words = set(re.findall(r"\w+", text.lower()))
+    if words & _DYNAMIC:
+        return frozenset(TABLES)
+    by_name = _stored_tables()
+    return frozenset().union(*(by_name[word] for word in words & by_name.keys()))
+
+
+@cache
+def _stored_tables() -> Mapping[str, frozenset[str]]:
+    return stored_tables_by_name(query_file(_SQL, name).text for name in _SCRIPTS)
+
+
 def prepare_face(session: Session, contents: FaceContents) -> None:
     """Let queries of this session see the public views and macros over `contents`."""
-    for name in ("tables", "views", "macros"):
+    for name in _SCRIPTS:
         session.run_once(query_file(_SQL, name))
     session.run(query_file(_SQL, "files"), {name: list(contents.files.get(name, ())) for name in TABLES})
     session.register("_blocks", _blocks_table(contents.metas))

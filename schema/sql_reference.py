@@ -123,6 +123,31 @@ def _parse_parameter(relation: str, text: str, item: str) -> Parameter:
     return Parameter(found["name"], kind, found["default"], description)
 
 
+_STORED = re.compile(r"_files\('(\w+)\.parquet'\)")
+_USED = re.compile(r"\b(?:FROM|JOIN) (\w+)|\b(_\w+)\(")
+
+
+def stored_tables_by_name(scripts: Iterable[str]) -> dict[str, frozenset[str]]:
+    """For each view and macro of some scripts, private ones too, the stored tables that it reads."""
+    bodies = {}
+    for script in scripts:
+        for _, lines in _statements(script):
+            created = _CREATE.match(lines[0])
+            if created is not None:
+                code = (line.partition("--")[0] for line in (lines[0][created.end() :], *lines[1:]))
+                bodies[created[2]] = "\n".join(code)
+    direct = {name: frozenset(_STORED.findall(body)) for name, body in bodies.items()}
+    uses = {
+        name: bodies.keys() & {word for found in _USED.findall(body) for word in found}
+        for name, body in bodies.items()
+    }
+    while True:
+        reached = {name: direct[name].union(*(direct[used] for used in uses[name])) for name in bodies}
+        if reached == direct:
+            return reached
+        direct = reached
+
+
 def markdown(views: Sequence[Relation], macros: Sequence[Relation]) -> str:
     """docs/sql.md."""
     parts = [_INTRODUCTION, "## Views\n"]

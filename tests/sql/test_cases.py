@@ -2,20 +2,22 @@
 
 A case is a comment, one query, `----`, then the columns and the rows as `a | b`, or `error: part of it`; an
 empty line ends it. Each file runs three ways over the same two blocks, which must not differ: through the
-engine over files, with one of the blocks only in memory, and in a bare DuckDB with the shipped scripts.
+engine over the files that a query needs, with one of the blocks only in memory, and in a bare DuckDB with the
+shipped scripts.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from flameduck.engine.database import DuckDB, Query
-from flameduck.engine.database_face import FaceContents, prepare_face
+from flameduck.engine.database_face import FaceContents, prepare_face, tables_read_by
 from flameduck.schema.errors import FlameduckError
 
 HERE = Path(__file__).parent
@@ -41,8 +43,9 @@ def ask(
 
 
 def through_engine(database: DuckDB, contents: FaceContents, text: str) -> Rows:
+    read = {name: contents.files[name] for name in tables_read_by(text)}
     with database.session() as session:
-        prepare_face(session, contents)
+        prepare_face(session, replace(contents, files=read))
         table = session.answer(Query("sql", text))
     return table.column_names, list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 

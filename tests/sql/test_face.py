@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flameduck.engine.database import DuckDB, Query
-from flameduck.engine.database_face import EXCLUDED, FaceContents, prepare_face
+from flameduck.engine.database_face import EXCLUDED, FaceContents, prepare_face, tables_read_by
 from flameduck.schema.tables import TABLES
 
 COUNTS = """
@@ -119,6 +119,22 @@ def test_a_stack_of_several_blocks_is_one_row(
         database, contents, "SELECT count(*) AS n, count(DISTINCT stack_id) AS ids FROM stacks"
     ).to_pylist()
     assert answer == [{"n": 9, "ids": 9}]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("FROM blocks", ""),
+        ("SELECT 1", ""),
+        ("FROM Labels", "index"),
+        ("FROM series_of('cpu')", "index profiles"),
+        ("SELECT sum(value) FROM samples", "index labelsets samples stacks"),
+        ('FROM "memory"."main"."top"()', "frames functions index samples stacks stacktraces"),
+        ("FROM query_table('lab' || 'els')", " ".join(TABLES)),
+    ],
+)
+def test_the_tables_that_a_query_reads(text: str, read: str) -> None:
+    assert tables_read_by(text) == set(read.split())
 
 
 def test_an_empty_store_has_every_view_and_no_rows(database: DuckDB) -> None:
