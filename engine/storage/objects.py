@@ -10,6 +10,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -100,6 +101,10 @@ def duckdb_filesystem(protocol: str, open_file: Callable[[str], io.RawIOBase]) -
             """Name, type and size."""
             with open_file(self._strip_protocol(path)) as file:
                 return {"name": path, "type": "file", "size": file.seek(0, os.SEEK_END)}
+
+        def modified(self, path: str) -> datetime:
+            """Always the same: what is read so is never written again."""
+            return datetime(2000, 1, 1, tzinfo=UTC)
 
     ReadOnlyFileSystem.protocol = protocol
     return ReadOnlyFileSystem()
