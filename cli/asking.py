@@ -35,7 +35,7 @@ def opened(store: StoreOptions) -> Iterator[Connection]:
     else:
         connection = Connection(open_store(existing_store(store.store), store.tenant))
     with connection:
-        report_refused(connection.refused)
+        report(connection.refused, connection.warnings)
         yield connection
 
 
@@ -58,8 +58,10 @@ def existing_store(store: str) -> str:
     return store
 
 
-def report_refused(refused: Sequence[Refused]) -> None:
-    """A line for each file that was refused, and exit code 1 in the end."""
+def report(refused: Sequence[Refused], warnings: Sequence[str]) -> None:
+    """A line for each file that was refused, and exit code 1 in the end; a line for each warning."""
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     for item in refused:
         click.echo(f"flameduck: {item.origin}: {item.reason}", err=True)
     if refused:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from .asking import ask, opened, report_refused
+from .asking import ask, opened, report
 from .graphs import write_html
 from .options import (
     OutputOptions,
@@ -157,7 +157,7 @@ def _opened_sides(question: Question, files: Sequence[str]) -> AbstractContextMa
 
     before, after = files
     connection = open_comparison(before, after, input_format=question.store.input_format)
-    report_refused(connection.refused)
+    report(connection.refused, connection.warnings)
     return connection
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from .asking import report_refused
+from .asking import report
 from .options import StoreOptions, only_store_options, packed, time_ns
 from .output import is_terminal, write_text
 
@@ -117,10 +117,10 @@ def command(paths: Sequence[str], store: StoreOptions, said: SaidOptions, jobs: 
     database = open_store(store.store, store.tenant)
     try:
         with _progress(len(uploads)) as progress:
-            report = database.ingest(uploads, IngestOptions(jobs, progress))
+            done = database.ingest(uploads, IngestOptions(jobs, progress))
     finally:
         database.close()
-    _write_report(replace(report, refused=(*report.refused, *uploads.refused)), format)
+    _write_report(replace(done, refused=(*done.refused, *uploads.refused)), format)
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -146,12 +146,10 @@ def _progress(total: int) -> Iterator[Progress | None]:
         yield lambda done: bars.update(task, completed=done)
 
 
-def _write_report(report: IngestReport, name: str) -> None:
+def _write_report(done: IngestReport, name: str) -> None:
     if name == "json":
-        write_text(json.dumps(asdict(report)) + "\n", None)
+        write_text(json.dumps(asdict(done)) + "\n", None)
     else:
-        counts = f"{report.new} new, {report.known} known, {len(report.refused)} refused"
-        write_text(f"{counts}; {len(report.blocks)} blocks written\n", None)
-    for warning in report.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    report_refused(report.refused)
+        counts = f"{done.new} new, {done.known} known, {len(done.refused)} refused"
+        write_text(f"{counts}; {len(done.blocks)} blocks written\n", None)
+    report(done.refused, done.warnings)

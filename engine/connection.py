@@ -67,13 +67,13 @@ def open_connection(
     file cannot be read.
     """
     opened = open_database((where, *more), tenant, input_format)
-    return Connection(opened.database, opened.refused)
+    return Connection(opened.database, opened.refused, opened.warnings)
 
 
 def open_comparison(before: What, after: What, input_format: str = "") -> Connection:
     """Open two files, directories or globs side by side: the label `side` is `before` or `after`."""
     opened = open_sides(before, after, input_format)
-    return Connection(opened.database, opened.refused)
+    return Connection(opened.database, opened.refused, opened.warnings)
 
 
 class Connection:
@@ -82,10 +82,14 @@ class Connection:
     Safe for use by several threads.
     """
 
-    def __init__(self, database: Database, refused: Sequence[Refused] = ()) -> None:
+    def __init__(
+        self, database: Database, refused: Sequence[Refused] = (), warnings: Sequence[str] = ()
+    ) -> None:
         self.database = database
         self.refused = tuple(refused)
-        """Files that were asked for and could not be read, where others could."""
+        """Files that were asked for and refused, where others were not."""
+        self.warnings = tuple(warnings)
+        """What is odd about the files that were read."""
 
     def __enter__(self) -> Self:
         return self

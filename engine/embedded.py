@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -30,7 +30,7 @@ from ..schema.request import (
 from .block_set import BlockSet
 from .database import DatabaseLimits, DuckDB, connect
 from .execution import open_executor
-from .ingest.decode import DecodeLimits, decode_and_normalise
+from .ingest.decode import DecodeLimits, Outcome, decode_and_normalise
 from .ingest.run import IngestBounds, group_uploads, ingest
 from .query.opened import OpenBlock
 from .query.run import answer
@@ -101,12 +101,14 @@ class StoreDatabase(_Engine):
 
 
 class FilesDatabase(_Engine):
-    """Profile files without a store: one block in memory."""
+    """Profile files without a store: one block in memory. `refused` and `warnings` are about the files."""
 
-    def __init__(self, block: OpenBlock, default_type: str, settings: Settings) -> None:
+    def __init__(self, block: OpenBlock, settings: Settings, read: Outcome) -> None:
         super().__init__(settings)
         self._block = block
-        self._default_type = default_type
+        self._default_type = _default_type(block)
+        self.refused = tuple(read.refused)
+        self.warnings = tuple(read.warnings)
 
     def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
         return Snapshot({self._block.ulid: self._block}, lambda: self._database, 0, self._default_type)
@@ -125,20 +127,25 @@ def open_embedded(store: str, tenant: str, settings: Settings) -> StoreDatabase:
     )
 
 
-def open_files(uploads: Sequence[Upload], settings: Settings | None = None) -> FilesDatabase:
-    """Profile files as a database of their own. Raises `InputError` for the first bad one."""
+def open_files(uploads: Iterable[Upload], settings: Settings | None = None) -> FilesDatabase:
+    """Profile files as a database of their own. Raises `InputError` when every one is refused."""
     settings = settings or Settings()
     builder = BlockBuilder()
     limits = DecodeLimits(max_inflated_bytes=settings.max_file_bytes)
+    read = Outcome()
+    accepted = 0
     for group in group_uploads(uploads):
         outcome = decode_and_normalise(group, limits)
-        for refused in outcome.refused:
-            raise InputError(f"{refused.origin}: {refused.reason}")
+        read.refused += outcome.refused
+        read.warnings += outcome.warnings
+        accepted += len(outcome.batches)
         for batch, continues in outcome.batches:
             builder.add(batch, continues)
+    if read.refused and not accepted:
+        others = f" (and {len(read.refused) - 1} more)" if len(read.refused) > 1 else ""
+        raise InputError(f"{read.refused[0].origin}: {read.refused[0].reason}{others}")
     built = builder.build(BlockOrigin(str(ULID()), "files", level=0))
-    block = OpenBlock(MemoryBlock(built))
-    return FilesDatabase(block, _default_type(block), settings)
+    return FilesDatabase(OpenBlock(MemoryBlock(built)), settings, read)
 
 
 def _default_type(block: OpenBlock) -> str:
@@ -160,7 +167,10 @@ def _block_rows(snapshot: Snapshot) -> pa.Table:
     names = ("ulid", "level", "min_ts", "max_ts", "profiles", "samples", "size_bytes")
     kinds = (pa.string(), *[pa.int64()] * 6)
     return pa.table(
-        {name: pa.array([getattr(meta, name) for meta in metas], kind) for name, kind in zip(names, kinds, strict=True)}
+        {
+            name: pa.array([getattr(meta, name) for meta in metas], kind)
+            for name, kind in zip(names, kinds, strict=True)
+        }
     )
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from ..schema.errors import InputError, RequestError
@@ -23,10 +24,11 @@ SIDE = "side"
 
 @dataclass(frozen=True)
 class Opened:
-    """A database, and the files that were asked for and could not be read."""
+    """A database, the files that were refused where others were not, and warnings about the rest."""
 
     database: Database
     refused: tuple[Refused, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def open_database(places: Sequence[What], tenant: str, input_format: str = "") -> Opened:
@@ -87,13 +89,12 @@ def open_profiles(*groups: Uploads) -> Opened:
     """The database over files without a store. Raises `InputError` when a group has none that can be read."""
     from .embedded import open_files
 
-    readable = []
+    database = open_files(chain(*groups), load_settings())
+    refused = (*(item for group in groups for item in group.refused), *database.refused)
+    bad = {item.origin for item in refused}
     for group in groups:
-        uploads = list(group)
-        if not uploads:
-            raise InputError(
-                "; ".join(f"{item.origin}: {item.reason}" for item in group.refused) or "no files"
-            )
-        readable += uploads
-    refused = tuple(item for group in groups for item in group.refused)
-    return Opened(open_files(readable, load_settings()), refused)
+        if bad.issuperset(group.origins):
+            reasons = [f"{item.origin}: {item.reason}" for item in refused if item.origin in group.origins]
+            others = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+            raise InputError(reasons[0] + others if reasons else "no files")
+    return Opened(database, refused, database.warnings)

@@ -10,9 +10,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from http.client import HTTPException
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from ..schema.errors import FlameduckError, InputError, LimitExceeded, StorageError
@@ -77,12 +76,17 @@ class Uploads:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def origins(self) -> set[str]:
+        """What messages call the items."""
+        return {_origin(item) for item in self.items}
+
     def __iter__(self) -> Iterator[Upload]:
         for item in self.items:
             try:
                 upload = self._read(item)
             except FlameduckError as error:
-                self.refused.append(Refused(str(item), str(error)))
+                self.refused.append(Refused(_origin(item), str(error)))
             else:
                 yield upload
 
@@ -90,12 +94,18 @@ class Uploads:
         if isinstance(item, Upload):
             return item
         if isinstance(item, bytes):
-            return self.options.upload(item, "<bytes>")
+            return self.options.upload(item, _origin(item))
         data, time_ns = read_origin(item, self.options.max_bytes)
-        upload = self.options.upload(data, "<stdin>" if item == STDIN else item, time_ns)
+        upload = self.options.upload(data, _origin(item), time_ns)
         if not self.options.file_label:
             return upload
         return replace(upload, labels={**upload.labels, "file": item})
+
+
+def _origin(item: str | bytes | Upload) -> str:
+    if isinstance(item, Upload):
+        return item.origin
+    return "<bytes>" if isinstance(item, bytes) else "<stdin>" if item == STDIN else item
 
 
 def find_items(items: Iterable[What]) -> list[str | bytes | Upload]:
@@ -133,16 +143,23 @@ def _files_of_url(url: str) -> list[str]:
     """The objects that a pattern in the last part of a URL, or a directory, names; else the URL itself."""
     if url.startswith(HTTP):
         return [url]
-    parent, _, name = url.rstrip("/").rpartition("/")
-    pattern = name if glob.has_magic(name) else ""
-    base = parent if pattern else url.rstrip("/")
+    bucket, path = _split_url(url)
+    folder, _, name = path.rpartition("/")
+    pattern = path if glob.has_magic(name) else ""
     try:
-        paths = [found.path for found in open_objects(base).list("")]
+        paths = [found.path for found in open_objects(bucket).list(folder if pattern else path)]
     except StorageError:
         return [url]
-    return [f"{base}/{path}" for path in paths if path and (not pattern or fnmatchcase(path, pattern))] or [
+    return [f"{bucket}/{found}" for found in paths if not pattern or PurePosixPath(found).match(pattern)] or [
         url
     ]
+
+
+def _split_url(url: str) -> tuple[str, str]:
+    """The bucket's URL, and the path in it without a slash at its ends."""
+    scheme, _, rest = url.partition("://")
+    bucket, _, path = rest.partition("/")
+    return f"{scheme}://{bucket}", path.strip("/")
 
 
 def directory_files(directory: str) -> list[str]:
@@ -179,8 +196,8 @@ def read_origin(origin: str, max_bytes: int) -> tuple[bytes, int]:
 def _read_url(url: str, max_bytes: int) -> tuple[bytes, int]:
     if url.startswith(HTTP):
         return _read_http(url, max_bytes)
-    parent, _, name = url.rpartition("/")
-    data = open_objects(parent).read(name, 0, max_bytes + 1)
+    bucket, path = _split_url(url)
+    data = open_objects(bucket).read(path, 0, max_bytes + 1)
     return _within(data, max_bytes), 0
 
 

@@ -50,11 +50,19 @@ def test_exit_codes_and_one_line_errors(files: Path, words: list[str], code: int
     assert said.splitlines()[-1].startswith(complaint) if complaint else True
 
 
-def test_a_refused_file_beside_good_ones(files: Path) -> None:
-    done = run("top", "before.pb.gz", "gone.pb.gz", "-f", "json")
+def test_refused_files_beside_a_good_one(files: Path) -> None:
+    done = run("top", "broken.pb.gz", "before.pb.gz", "gone.pb.gz", "-f", "json")
     assert done.returncode == 1
     assert json.loads(done.stdout)[0]["function"] == "idle"
-    assert b"flameduck: gone.pb.gz: " in done.stderr
+    said = done.stderr.decode().splitlines()
+    assert [line for line in said if line.startswith("flameduck: gone.pb.gz: ")]
+    assert [line for line in said if line.startswith("flameduck: broken.pb.gz: ")]
+
+
+def test_nothing_is_answered_when_one_side_of_a_diff_is_refused(files: Path) -> None:
+    done = run("diff", "before.pb.gz", "broken.pb.gz")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"flameduck: broken.pb.gz: ")
 
 
 def test_without_arguments_it_explains_itself() -> None:
