@@ -66,5 +66,7 @@ class BlockSet:
 
 def _held_bytes(meta: BlockMeta) -> int:
     """What an open block may come to hold: tries and profile rows."""
-    nodes = sum(part.stacktraces[1] - part.stacktraces[0] + part.frames[1] - part.frames[0] for part in meta.parts)
+    nodes = sum(
+        part.stacktraces[1] - part.stacktraces[0] + part.frames[1] - part.frames[0] for part in meta.parts
+    )
     return nodes * _NODE_BYTES + meta.profiles * _PROFILE_BYTES

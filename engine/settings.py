@@ -35,7 +35,9 @@ class Settings:
     block_samples: int = _setting(8_000_000, "samples of a block at most, one profile apart")
     max_file_bytes: int = _setting(1 << 30, "inflated size of one profile file at most")
     temp_directory: str = _setting("", "where SQL spills; empty: the system's")
-    cache_directory: str = _setting("", "where blocks of a remote store are kept; empty: the user's cache directory")
+    cache_directory: str = _setting(
+        "", "where blocks of a remote store are kept; empty: the user's cache directory"
+    )
     cache_bytes: int = _setting(8 << 30, "disk for blocks of a remote store")
 
     @property
@@ -94,7 +96,9 @@ def _parsed(setting: Field[Any], text: str, origin: str) -> Any:
 
 def _checked(setting: Field[Any], value: Any, origin: str) -> Any:
     if type(value) is not type(setting.default):
-        raise SettingsError(f"{origin}: {setting.name} must be {type(setting.default).__name__}, got {value!r}")
+        raise SettingsError(
+            f"{origin}: {setting.name} must be {type(setting.default).__name__}, got {value!r}"
+        )
     if isinstance(value, int) and value < 0:
         raise SettingsError(f"{origin}: {setting.name} must be 0 or more, got {value}")
     return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +69,7 @@ def levels_of(depth: IntArray) -> Iterator[IntArray]:
     """Node numbers by depth, the root's level first."""
     order = np.argsort(depth, kind="stable")
     bounds = np.searchsorted(depth[order], np.arange(int(depth.max(initial=0)) + 2))
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         yield order[start:stop]
 
 
@@ -146,7 +147,7 @@ class _Levels:
     def finish(self) -> tuple[Trie, IntArray]:
         """The trie in pre-order, and the pre-order position of each breadth-first node."""
         parent, symbol = np.concatenate(self._parents), np.concatenate(self._symbols)
-        levels = [slice(a, b) for a, b in zip(self._bounds[:-1], self._bounds[1:], strict=True)]
+        levels = [slice(a, b) for a, b in pairwise(self._bounds)]
         size = np.ones(len(parent), np.int64)
         for level in reversed(levels[1:]):
             np.add.at(size, parent[level], size[level])
@@ -168,10 +169,10 @@ def _before_siblings(parent: IntArray, size: IntArray) -> IntArray:
 
 def totals(self_values: IntArray, size: IntArray) -> IntArray:
     """Inclusive values of pre-order nodes from their own values."""
-    running = np.zeros(len(self_values) + 1, np.int64)
-    np.cumsum(self_values, out=running[1:])
+    running = offsets_of(self_values)
     nodes = np.arange(len(self_values))
-    return running[nodes + size] - running[nodes]
+    inclusive: IntArray = running[nodes + size] - running[nodes]
+    return inclusive
 
 
 def path_hashes(trie: Trie, symbol_hash: U64Array) -> U64Array:
@@ -215,8 +216,8 @@ def merge_order(parent: IntArray, symbol: IntArray, depth: IntArray) -> tuple[Tr
     radix = np.int64(int(symbol.max(initial=0)) + 2)
     rank = np.zeros(len(parent), np.int64)
     ordered = [levels[0]]
-    for nodes in levels[1:]:
-        nodes = nodes[np.argsort(rank[parent[nodes]] * radix + symbol[nodes], kind="stable")]
+    for level in levels[1:]:
+        nodes = level[np.argsort(rank[parent[level]] * radix + symbol[level], kind="stable")]
         rank[nodes] = np.arange(len(nodes))
         ordered.append(nodes)
     size = np.ones(len(parent), np.int64)

@@ -75,7 +75,9 @@ def block_from_json(data: bytes, origin: str) -> BlockMeta:
         fields: dict[str, Any] = json.loads(data)
         version = int(fields["version"])
         if version > FORMAT_VERSION:
-            raise CorruptBlock(f"{origin}: format version {version} is newer than {FORMAT_VERSION}, which is read here")
+            raise CorruptBlock(
+                f"{origin}: format version {version} is newer than {FORMAT_VERSION}, which is read here"
+            )
         fields["parts"] = tuple(_part(part) for part in fields["parts"])
         fields["files"] = {name: FileMeta(**meta) for name, meta in fields["files"].items()}
         for name in ("parents", "sources", "sample_extras"):
@@ -86,4 +88,7 @@ def block_from_json(data: bytes, origin: str) -> BlockMeta:
 
 
 def _part(fields: dict[str, Any]) -> PartMeta:
-    return PartMeta(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
+    values: dict[str, Any] = {}
+    for key, value in fields.items():
+        values[key] = tuple(value) if isinstance(value, list) else value
+    return PartMeta(**values)

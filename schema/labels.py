@@ -40,10 +40,7 @@ class Matcher:
     def mask(self, values: pa.Array) -> pa.Array:
         """Which of `values` (strings, null means absent) satisfy the condition."""
         present = pc.fill_null(values, "")
-        if self.op in ("=", "!="):
-            hit = pc.equal(present, self.value)
-        else:
-            hit = match_whole(present, self.value)
+        hit = match_whole(present, self.value) if self.op.endswith("~") else pc.equal(present, self.value)
         return pc.invert(hit) if self.op.startswith("!") else hit
 
 
@@ -74,9 +71,16 @@ def parse_selector(text: str) -> tuple[Matcher, ...]:
         tree = promql_parser.parse(stripped if named else "x" + stripped)
     except ValueError as error:
         raise InvalidSelector(f"selector {text!r}: {error}") from None
-    if not isinstance(tree, promql_parser.VectorSelector) or tree.offset or tree.at or tree.matchers.or_matchers:
+    if (
+        not isinstance(tree, promql_parser.VectorSelector)
+        or tree.offset
+        or tree.at
+        or tree.matchers.or_matchers
+    ):
         raise InvalidSelector(f"selector {text!r}: only label matchers are allowed")
-    matchers = [Matcher(m.name, _OPERATORS[str(m.op).rsplit(".", 1)[-1]], m.value) for m in tree.matchers.matchers]
+    matchers = [
+        Matcher(m.name, _OPERATORS[str(m.op).rsplit(".", 1)[-1]], m.value) for m in tree.matchers.matchers
+    ]
     if named and tree.name:
         matchers.insert(0, Matcher(METRIC_NAME, "=", tree.name))
     for matcher in matchers:

@@ -87,10 +87,14 @@ def merge_location_partials(partials: Sequence[LocationPartial]) -> LocationPart
     """Sums of equal (stack, label set, profile type); union of what they use."""
     if not partials:
         return LocationPartial()
-    tables = {f.name: pa.concat_tables([getattr(p, f.name) for p in partials]) for f in fields(LocationPartial)}
+    tables = {
+        f.name: pa.concat_tables([getattr(p, f.name) for p in partials]) for f in fields(LocationPartial)
+    }
     values = tables.pop("values").unify_dictionaries()
     plain = values.set_column(2, "profile_type", values.column("profile_type").cast(pa.string()))
-    sums = plain.group_by(["stack_id", "labelset_id", "profile_type"], use_threads=False).aggregate([("value", "sum")])
+    sums = plain.group_by(["stack_id", "labelset_id", "profile_type"], use_threads=False).aggregate(
+        [("value", "sum")]
+    )
     summed = sums.rename_columns(STACK_VALUES.names)
     encoded = summed.set_column(2, "profile_type", summed.column("profile_type").dictionary_encode())
     return LocationPartial(

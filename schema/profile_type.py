@@ -24,7 +24,11 @@ class ProfileType:
     @property
     def is_gauge(self) -> bool:
         """Whether values are states rather than increments: summing ticks of `inuse_space` is not memory."""
-        return self.sample_type.startswith("inuse_") or self.sample_type in ("goroutine", "goroutines", "live")
+        return self.sample_type.startswith("inuse_") or self.sample_type in (
+            "goroutine",
+            "goroutines",
+            "live",
+        )
 
 
 def parse_profile_type(text: str) -> ProfileType:

@@ -17,6 +17,7 @@ _UNIT_NS = {
     "d": 86_400 * 1_000_000_000,
     "w": 7 * 86_400 * 1_000_000_000,
 }
+_UNIX_TICK_NS = {0: 1_000_000_000, 3: 1_000_000, 6: 1_000, 9: 1}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h|d|w)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,7 +43,7 @@ def parse_time_ns(text: str, now_ns: int) -> int:
         offset_ns = parse_duration_ns(relative[1:])
         return now_ns - offset_ns if relative[0] == "-" else now_ns + offset_ns
     if stripped.isdigit():
-        return int(stripped) * (10 ** (9 - _unix_digits(stripped)))
+        return int(stripped) * _UNIX_TICK_NS[_unix_digits(stripped)]
     return _parse_rfc3339_ns(stripped)
 
 

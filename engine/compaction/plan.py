@@ -30,7 +30,11 @@ class MergeJob:
 def plan_merges(entries: Iterable[BlockEntry], policy: MergePolicy) -> tuple[MergeJob, ...]:
     """Jobs for small blocks, neighbours in time together; blocks that are large already are left alone."""
     small = sorted(
-        (entry for entry in entries if entry.size_bytes < policy.small_bytes and entry.samples < policy.max_samples),
+        (
+            entry
+            for entry in entries
+            if entry.size_bytes < policy.small_bytes and entry.samples < policy.max_samples
+        ),
         key=lambda entry: (entry.min_ts, entry.ulid),
     )
     jobs: list[MergeJob] = []

@@ -26,7 +26,9 @@ def merge_blocks(blocks: Sequence[OpenBlock], origin: BlockOrigin) -> BlockTable
     built = builder.build(origin)
     before, dropped = builder.profiles, builder.profiles - built.meta.profiles
     if dropped < 0 or before != sum(block.meta.profiles for block in blocks):
-        raise CorruptBlock(f"merging {', '.join(b.ulid for b in blocks)}: {before} profiles became {built.meta.profiles}")
+        raise CorruptBlock(
+            f"merging {', '.join(b.ulid for b in blocks)}: {before} profiles became {built.meta.profiles}"
+        )
     return built
 
 

@@ -44,13 +44,21 @@ def _series(block: OpenBlock) -> pa.Table:
     table = block.index.table
     names = block.index.label("__name__")
     return pa.table(
-        [table.column("series_id"), table.column("service_name"), names, table.column("profile_type"), table.column("labels")],
+        [
+            table.column("series_id"),
+            table.column("service_name"),
+            names,
+            table.column("profile_type"),
+            table.column("labels"),
+        ],
         schema=profile.SERIES,
     )
 
 
 def _profiles(block: OpenBlock) -> pa.Table:
-    stored = block.block.table("profiles", ["series", "ts", "profile_id", "upload_id", "n", "total", *_CARRIED])
+    stored = block.block.table(
+        "profiles", ["series", "ts", "profile_id", "upload_id", "n", "total", *_CARRIED]
+    )
     ids = stored.column("profile_id").combine_chunks().storage
     uploads = stored.column("upload_id").combine_chunks().storage
     columns = {name: stored.column(name) for name in ("ts", "n", "total", *_CARRIED)}
@@ -72,9 +80,13 @@ def _samples(block: OpenBlock, stack_ids: list[np.ndarray]) -> pa.Table:
         known = block.block.table("labelsets", ["labelset_id"]).column("labelset_id").to_numpy()
         number = stored.column("labelset").fill_null(NO_ID).to_numpy()
         labelset_id = np.append(known, np.uint64(0))[np.where(number == NO_ID, -1, number.astype(np.int64))]
-    span_id = stored.column("span_id").fill_null(0) if "span_id" in extras else pa.array(np.zeros(rows, np.uint64))
+    span_id = (
+        stored.column("span_id").fill_null(0) if "span_id" in extras else pa.array(np.zeros(rows, np.uint64))
+    )
     trace_id = stored.column("trace_id") if "trace_id" in extras else pa.nulls(rows, pa.binary(16))
-    return pa.table([stack_id, stored.column("value"), labelset_id, span_id, trace_id], schema=profile.SAMPLES)
+    return pa.table(
+        [stack_id, stored.column("value"), labelset_id, span_id, trace_id], schema=profile.SAMPLES
+    )
 
 
 def _functions(block: OpenBlock) -> pa.Table:

@@ -98,4 +98,3 @@ def _context(inflated: _Inflated) -> ProfileContext:
     name = {"__name__": upload.name} if upload.name else {}
     profile_id = identity.profile_id(upload.sample_id, {**labels, **name}, inflated.raw)
     return ProfileContext(labels, profile_id, profile_id, upload.origin, upload.name, upload.time_ns)
-

@@ -60,7 +60,10 @@ class KnownProfiles:
 
 
 def _keys(
-    series: npt.NDArray[np.uint64], ts: npt.NDArray[np.int64], high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]
+    series: npt.NDArray[np.uint64],
+    ts: npt.NDArray[np.int64],
+    high: npt.NDArray[np.uint64],
+    low: npt.NDArray[np.uint64],
 ) -> npt.NDArray[np.void]:
     keys = np.empty(len(ts), _KEY)
     keys["low"], keys["high"], keys["series"], keys["ts"] = low, high, series, ts

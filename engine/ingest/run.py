@@ -38,7 +38,11 @@ class IngestBounds:
 
     max_samples: int = 8_000_000
     max_bytes: int = 320 << 20
-    limits: DecodeLimits = DecodeLimits()
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+
+
+DEFAULT_BOUNDS = IngestBounds()
+DEFAULT_POLICY = MergePolicy()
 
 
 class Store(Protocol):
@@ -80,7 +84,7 @@ def ingest(
     uploads: Iterable[Upload],
     executor: Executor,
     options: IngestOptions,
-    bounds: IngestBounds = IngestBounds(),
+    bounds: IngestBounds = DEFAULT_BOUNDS,
 ) -> IngestReport:
     """Store uploads; a bad one is refused and the others are stored. Everything is durable on return."""
     tally = _Tally()
@@ -93,7 +97,9 @@ def ingest(
         done += len(next(counted))
         _note(outcome, tally)
         for batch, continues in outcome.batches:
-            if not continues and (builder.samples >= bounds.max_samples or builder.size_bytes >= bounds.max_bytes):
+            if not continues and (
+                builder.samples >= bounds.max_samples or builder.size_bytes >= bounds.max_bytes
+            ):
                 builder = _cut(store, builder, known, tally)
             _add(builder, batch, continues, known, tally)
         if options.progress is not None:
@@ -101,7 +107,11 @@ def ingest(
     _cut(store, builder, known, tally)
     merge_small_blocks(store)
     return IngestReport(
-        len(tally.new), tally.known, tuple(tally.refused), tuple(tally.blocks), tuple(dict.fromkeys(tally.warnings))
+        len(tally.new),
+        tally.known,
+        tuple(tally.refused),
+        tuple(tally.blocks),
+        tuple(dict.fromkeys(tally.warnings)),
     )
 
 
@@ -163,10 +173,9 @@ def _cut(store: Store, builder: BlockBuilder, known: KnownProfiles, tally: _Tall
     return BlockBuilder()
 
 
-def merge_small_blocks(store: Store, policy: MergePolicy = MergePolicy()) -> None:
+def merge_small_blocks(store: Store, policy: MergePolicy = DEFAULT_POLICY) -> None:
     """Turn many small blocks into few, so that ingesting file by file costs readers little."""
     blocks = {block.ulid: block for block in store.live_blocks()}
     for job in plan_merges([entry_of(block.meta) for block in blocks.values()], policy):
         meta = write_merged(store.objects, [blocks[ulid] for ulid in job.ulids], str(ULID()))
         store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason="merge")
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +73,7 @@ def order_nodes(nodes: pa.Table, columns: tuple[str, ...] = ("self", "total")) -
     return CallTree(trie, distinct.take(order), values, first)
 
 
-def _placed(column: npt.NDArray[np.generic], position: IntArray) -> npt.NDArray[np.generic]:
+def _placed(column: npt.NDArray[Any], position: IntArray) -> npt.NDArray[Any]:
     out = np.empty_like(column)
     out[position] = column
     return out

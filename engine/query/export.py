@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,9 +23,12 @@ from ...schema.request import (
 )
 from .calltree import CallTree, largest_nodes, order_nodes
 from .locations import gather_locations
+from .opened import OpenBlock
 from .snapshot import Resolved, Snapshot, resolve, resolve_all_types
 from .trees import answer_diff, answer_flamegraph, answer_top, gather
 from .weights import Profiles, profiles_of, weighted
+
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -83,18 +88,10 @@ class Export:
         """The profile types of the selection, in the order of their uploads."""
         found: dict[str, SampleType] = {}
         for scan in self.every_type.plan.scans:
-            block = self.snapshot.blocks[scan.ulid]
-            series = scan.series
-            rows = block.profiles(series, None, None)
-            numbers = block.block.table("profiles", ["type_no"]).column("type_no").to_numpy()[rows.row]
-            for profile_type in block.index.profile_type.take(pa.array(series)).unique().to_pylist():
-                mine = series[pc.equal(block.index.profile_type, profile_type).to_numpy(zero_copy_only=False)[series]]
-                labels = dict(block.index.table.column("labels")[int(mine[0])].as_py())
-                lowest = int(numbers[np.isin(rows.series, mine)].min(initial=2**16))
-                known = found.get(profile_type)
-                if known is None or lowest < known.type_no:
-                    names = ("__type__", "__unit__", "__period_type__", "__period_unit__")
-                    found[profile_type] = SampleType(profile_type, *(labels.get(n, "") for n in names), lowest)
+            for kind in _sample_types(self.snapshot.blocks[scan.ulid], scan.series):
+                known = found.get(kind.profile_type)
+                if known is None or kind.type_no < known.type_no:
+                    found[kind.profile_type] = kind
         return sorted(found.values(), key=lambda kind: (kind.type_no, kind.profile_type))
 
     def locations(self, labels: bool) -> LocationPartial:
@@ -115,3 +112,21 @@ class Export:
         selection = replace(self.request.tree.selection, profile_type=profile_type)
         one = resolve(self.snapshot, selection)
         return replace(one, weights=weighted(self.snapshot, one, self.request.tree.aggregate))
+
+
+def _sample_types(block: OpenBlock, series: IntArray) -> Iterator[SampleType]:
+    """The profile types of some series of a block, each with the lowest number any upload gave it."""
+    profiles = block.profiles(series, None, None)
+    numbers = block.block.table("profiles", ["type_no"]).column("type_no").to_numpy()[profiles.row]
+    types = block.index.profile_type.take(pa.array(series))
+    for profile_type in types.unique().to_pylist():
+        mine = series[pc.equal(types, profile_type).to_numpy(zero_copy_only=False)]
+        labels = dict(block.index.table.column("labels")[int(mine[0])].as_py())
+        yield SampleType(
+            profile_type,
+            type=labels.get("__type__", ""),
+            unit=labels.get("__unit__", ""),
+            period_type=labels.get("__period_type__", ""),
+            period_unit=labels.get("__period_unit__", ""),
+            type_no=int(numbers[np.isin(profiles.series, mine)].astype(np.int64).min(initial=2**16)),
+        )

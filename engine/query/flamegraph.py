@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,9 @@ def flamegraph_diff(tree: CallTree) -> FlamegraphDiff:
     )
 
 
-def _lay_out(tree: CallTree, sides: Sequence[tuple[str, str]]) -> tuple[_Bars, list[tuple[IntArray, IntArray, IntArray]]]:
+def _lay_out(
+    tree: CallTree, sides: Sequence[tuple[str, str]]
+) -> tuple[_Bars, list[tuple[IntArray, IntArray, IntArray]]]:
     """Bars in display order, and x, total and self of each for each side."""
     trie = tree.trie
     missing = [_missing(tree, own, total) for own, total in sides]
@@ -109,4 +112,4 @@ def _levels(
         ends = (x + total)[order][:-1]
         table[1:, column] -= np.where(same_row, ends, 0)
     bounds = np.searchsorted(depth, np.arange(int(depth[-1]) + 2))
-    return [table[a:b].ravel().tolist() for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [table[a:b].ravel().tolist() for a, b in pairwise(bounds)]

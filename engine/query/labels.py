@@ -39,13 +39,17 @@ def label_values(snapshot: Snapshot, request: LabelValuesRequest) -> Rows:
 
 
 def series_labels(snapshot: Snapshot, request: SeriesLabelsRequest) -> Rows:
-    """Distinct label sets, whole or projected on some names."""
+    """Distinct label sets, whole or projected on some names; none at all when no series has any of the names."""
     wanted = set(request.names)
     distinct = {
         tuple(pair for pair in labels if not wanted or pair[0] in wanted)
         for labels in chosen_labels(snapshot, request.selection)
     }
-    return Rows(pa.table({"labels": pa.array(map(list, sorted(distinct)), pa.map_(pa.string(), pa.string()))}))
+    if distinct == {()}:
+        distinct = set()
+    return Rows(
+        pa.table({"labels": pa.array(map(list, sorted(distinct)), pa.map_(pa.string(), pa.string()))})
+    )
 
 
 def profile_types(snapshot: Snapshot, request: ProfileTypesRequest) -> Rows:

@@ -27,7 +27,9 @@ IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
 
 
-def gather_locations(snapshot: Snapshot, by_type: Sequence[tuple[str, Resolved]], labels: bool) -> LocationPartial:
+def gather_locations(
+    snapshot: Snapshot, by_type: Sequence[tuple[str, Resolved]], labels: bool
+) -> LocationPartial:
     """All samples of some resolved selections, one a profile type; sample labels only with `labels`."""
     partials = [
         _block_partial(snapshot, scan, profile_type, resolved, labels)
@@ -59,7 +61,9 @@ def _block_partial(
 
 
 def _summed_rows(totals: Sequence[StackTotals]) -> _Rows:
-    part = np.repeat([total.part for total in totals], [len(total.stack) for total in totals]).astype(np.int64)
+    part = np.repeat([total.part for total in totals], [len(total.stack) for total in totals]).astype(
+        np.int64
+    )
     stack, value = (_joined([getattr(total, name) for total in totals]) for name in ("stack", "value"))
     return _grouped(_Rows(part, stack, np.full(len(part), -1), value))
 
@@ -77,21 +81,24 @@ def _labelled_rows(snapshot: Snapshot, block: OpenBlock, scan: BlockScan, resolv
     low, high = int(rows.min()), int(rows.max()) + 1
     table = block.block.table("samples", ["part", "stack", "labelset", "value"], (low, high)).take(rows - low)
     labelset = pc.fill_null(table.column("labelset").cast(pa.int64()), -1).to_numpy()
-    part, stack, value = (table.column(name).to_numpy().astype(np.int64) for name in ("part", "stack", "value"))
+    part, stack, value = (
+        table.column(name).to_numpy().astype(np.int64) for name in ("part", "stack", "value")
+    )
     return _grouped(_Rows(part, stack, labelset, value))
 
 
 def _grouped(rows: _Rows) -> _Rows:
     """Equal (part, stack, label set) summed; zero sums left out."""
     order = np.lexsort((rows.labelset, rows.stack, rows.part))
-    columns = [column[order] for column in (rows.part, rows.stack, rows.labelset)]
+    columns: list[IntArray] = [column[order] for column in (rows.part, rows.stack, rows.labelset)]
     new = np.append(True, np.logical_or.reduce([c[1:] != c[:-1] for c in columns]))[: len(order)]
     first = np.flatnonzero(new)
     if not len(first):
         return rows
     value = np.add.reduceat(rows.value[order], first)
     kept = first[value != 0]
-    return _Rows(*(column[kept] for column in columns), value[value != 0])
+    part, stack, labelset = (column[kept] for column in columns)
+    return _Rows(part, stack, labelset, value[value != 0])
 
 
 def _described(block: OpenBlock, rows: _Rows, profile_type: str) -> LocationPartial:
@@ -104,18 +111,30 @@ def _described(block: OpenBlock, rows: _Rows, profile_type: str) -> LocationPart
         stacks = block.stacks(int(part))
         used = np.unique(rows.stack[here])
         stack_id[here] = stacks.stack_id[rows.stack[here]]
-        lists.append(_paths_to_root(stacks.trie.parent, stacks.trie.symbol, stacks.trie.depth, stacks.node_of_stack[used]))
+        lists.append(
+            _paths_to_root(
+                stacks.trie.parent, stacks.trie.symbol, stacks.trie.depth, stacks.node_of_stack[used]
+            )
+        )
         ids.append(stacks.stack_id[used])
     flat = Ragged(_joined([p.values for p in lists]), offsets_of(_joined([p.lengths for p in lists])))
     labelset_id = np.zeros(len(rows.part), np.uint64)
     labelsets = profile.LABELSETS.empty_table()
     if (rows.labelset >= 0).any():
         stored = block.block.table("labelsets", ["labelset_id", "labels"])
-        labelset_id = np.where(rows.labelset >= 0, stored.column("labelset_id").to_numpy()[rows.labelset], np.uint64(0))
-        labelsets = stored.take(pa.array(np.unique(rows.labelset[rows.labelset >= 0]))).cast(profile.LABELSETS)
-    types = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(stack_id)), pa.int32()), pa.array([profile_type]))
+        labelset_id = np.where(
+            rows.labelset >= 0, stored.column("labelset_id").to_numpy()[rows.labelset], np.uint64(0)
+        )
+        labelsets = stored.take(pa.array(np.unique(rows.labelset[rows.labelset >= 0]))).cast(
+            profile.LABELSETS
+        )
+    types = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(len(stack_id)), pa.int32()), pa.array([profile_type])
+    )
     values = pa.table([stack_id, labelset_id, types, rows.value], schema=STACK_VALUES)
-    return LocationPartial(values, *_symbols(block, flat, np.concatenate(ids or [np.zeros(0, np.uint64)])), labelsets)
+    return LocationPartial(
+        values, *_symbols(block, flat, np.concatenate(ids or [np.zeros(0, np.uint64)])), labelsets
+    )
 
 
 def _paths_to_root(parent: IntArray, symbol: IntArray, depth: IntArray, nodes: IntArray) -> Ragged:
@@ -133,7 +152,9 @@ def _paths_to_root(parent: IntArray, symbol: IntArray, depth: IntArray, nodes: I
     return Ragged(values, offsets)
 
 
-def _symbols(block: OpenBlock, paths: Ragged, stack_ids: U64Array) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
+def _symbols(
+    block: OpenBlock, paths: Ragged, stack_ids: U64Array
+) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
     """Stacks, locations, functions and mappings as a normalised batch has them."""
     functions = block.block.table("functions", profile.FUNCTIONS.names).combine_chunks()
     mappings = block.block.table("mappings", profile.MAPPINGS.names)
@@ -146,7 +167,8 @@ def _symbols(block: OpenBlock, paths: Ragged, stack_ids: U64Array) -> tuple[pa.T
 def _stack_table(block: OpenBlock, paths: Ragged, stack_ids: U64Array) -> pa.Table:
     hashes = pa.array(block.symbols.location_id[paths.values], pa.uint64())
     return pa.table(
-        [stack_ids, pa.ListArray.from_arrays(pa.array(paths.offsets, pa.int32()), hashes)], schema=profile.STACKS
+        [stack_ids, pa.ListArray.from_arrays(pa.array(paths.offsets, pa.int32()), hashes)],
+        schema=profile.STACKS,
     )
 
 
@@ -173,12 +195,15 @@ def locations_by_hash(block: OpenBlock, rows: IntArray | None) -> pa.Table:
     lines = chosen.column("lines").combine_chunks()
     line_function = pa.array(function_id[lines.values.field("function").to_numpy()], pa.uint64())
     named = pa.StructArray.from_arrays(
-        [line_function, lines.values.field("line"), lines.values.field("column")], ["function_id", "line", "column"]
+        [line_function, lines.values.field("line"), lines.values.field("column")],
+        ["function_id", "line", "column"],
     )
     return pa.table(
         [
             chosen.column("location_id"),
-            pa.array(np.append(mapping_id, np.uint64(0))[np.where(mapping == NO_ID, -1, mapping)], pa.uint64()),
+            pa.array(
+                np.append(mapping_id, np.uint64(0))[np.where(mapping == NO_ID, -1, mapping)], pa.uint64()
+            ),
             chosen.column("address"),
             chosen.column("is_folded"),
             pa.ListArray.from_arrays(lines.offsets, named),

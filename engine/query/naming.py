@@ -36,6 +36,8 @@ def bare_names(partial: LocationPartial) -> pa.Array:
         partial.locations.column("mapping_id").combine_chunks(),
         value_set=partial.mappings.column("mapping_id").combine_chunks(),
     )
-    base = pc.replace_substring_regex(partial.mappings.column("filename").combine_chunks(), r"^.*/", "").take(rows)
+    base = pc.replace_substring_regex(partial.mappings.column("filename").combine_chunks(), r"^.*/", "").take(
+        rows
+    )
     bracketed = pc.binary_join_element_wise("[", base, "]", "")
     return pc.if_else(pc.fill_null(pc.equal(bracketed, "[]"), True), "<unknown>", bracketed)

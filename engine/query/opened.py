@@ -163,7 +163,11 @@ class OpenBlock:
         """Profiles of the given series (ascending) in `[start_ns, end_ns)`, in stored order."""
         every: ProfileRows = self._once("profiles", 0, self._read_profiles)
         slot = np.searchsorted(series, every.series)
-        keep = (slot < len(series)) & (series[np.minimum(slot, len(series) - 1)] == every.series) if len(series) else np.zeros(len(every), np.bool_)
+        keep = (
+            (slot < len(series)) & (series[np.minimum(slot, len(series) - 1)] == every.series)
+            if len(series)
+            else np.zeros(len(every), np.bool_)
+        )
         if start_ns is not None:
             keep &= every.ts >= start_ns
         if end_ns is not None:
@@ -171,7 +175,17 @@ class OpenBlock:
         return every.take(keep)
 
     def _read_index(self) -> SeriesIndex:
-        columns = ["part", "series_id", "service_name", "profile_type", "labels", "min_ts", "max_ts", "profiles", "samples"]
+        columns = [
+            "part",
+            "series_id",
+            "service_name",
+            "profile_type",
+            "labels",
+            "min_ts",
+            "max_ts",
+            "profiles",
+            "samples",
+        ]
         table = self.block.table("index", columns).combine_chunks()
         return SeriesIndex(
             table,
@@ -183,19 +197,33 @@ class OpenBlock:
         )
 
     def _read_profiles(self) -> ProfileRows:
-        table = self.block.table("profiles", ["series", "ts", "profile_id", "start", "n", "total"]).combine_chunks()
+        table = self.block.table(
+            "profiles", ["series", "ts", "profile_id", "start", "n", "total"]
+        ).combine_chunks()
         ids = table.column("profile_id").combine_chunks()
         high, low = _uuid_words(ids)
-        numbers = {name: table.column(name).to_numpy().astype(np.int64) for name in ("series", "ts", "start", "n", "total")}
+        numbers = {
+            name: table.column(name).to_numpy().astype(np.int64)
+            for name in ("series", "ts", "start", "n", "total")
+        }
         return ProfileRows(
-            numbers["series"], numbers["ts"], high, low, numbers["start"], numbers["n"], numbers["total"], np.arange(len(table))
+            numbers["series"],
+            numbers["ts"],
+            high,
+            low,
+            numbers["start"],
+            numbers["n"],
+            numbers["total"],
+            np.arange(len(table)),
         )
 
     def _read_tree(self, part: PartMeta) -> PartTree:
         frames = self.block.table("frames", ["parent", "size", "function", "depth", "first"], part.frames)
         nodes = self.block.table("stacktraces", ["frame"], part.stacktraces)
         stacks = self.block.table("stacks", ["node"], part.stacks)
-        parent, size, function, depth = (_integers(frames, name) for name in ("parent", "size", "function", "depth"))
+        parent, size, function, depth = (
+            _integers(frames, name) for name in ("parent", "size", "function", "depth")
+        )
         used, symbol = np.unique(function, return_inverse=True)
         used = used[used != NO_ID]
         names = self.symbols.function_name.take(pa.array(used))
@@ -208,11 +236,15 @@ class OpenBlock:
         nodes = self.block.table("stacktraces", ["parent", "size", "location"], part.stacktraces)
         stacks = self.block.table("stacks", ["node", "stack_id"], part.stacks)
         parent, location = _integers(nodes, "parent"), _integers(nodes, "location")
-        trie = Trie(parent, np.where(location == NO_ID, -1, location), _integers(nodes, "size"), depths_of(parent))
+        trie = Trie(
+            parent, np.where(location == NO_ID, -1, location), _integers(nodes, "size"), depths_of(parent)
+        )
         return PartStacks(trie, _integers(stacks, "node"), stacks.column("stack_id").to_numpy())
 
     def _read_symbols(self) -> Symbols:
-        locations = self.block.table("locations", ["location_id", "address", "mapping", "lines"]).combine_chunks()
+        locations = self.block.table(
+            "locations", ["location_id", "address", "mapping", "lines"]
+        ).combine_chunks()
         functions = self.block.table("functions", ["name", "filename", "synthetic"]).combine_chunks()
         mappings = self.block.table("mappings", ["filename"]).combine_chunks()
         lines = locations.column("lines").combine_chunks()
@@ -222,7 +254,8 @@ class OpenBlock:
             address=locations.column("address").to_numpy(),
             mapping=np.where(mapping == NO_ID, -1, mapping),
             line_function=Ragged(
-                lines.values.field("function").to_numpy().astype(np.int64), lines.offsets.to_numpy().astype(np.int64)
+                lines.values.field("function").to_numpy().astype(np.int64),
+                lines.offsets.to_numpy().astype(np.int64),
             ),
             line_number=lines.values.field("line").to_numpy(),
             display=_display_functions(functions, mappings.column("filename"), mapping),
@@ -240,9 +273,12 @@ def _display_functions(functions: pa.Table, filenames: pa.ChunkedArray, mapping:
     shown = pc.binary_join_element_wise("[", base, "]", "").combine_chunks()
     shown = pc.if_else(pc.equal(shown, "[]"), "<unknown>", shown)
     of_location = shown.take(pa.array(mapping, mask=mapping == NO_ID))
-    found = pc.index_in(pc.fill_null(of_location, "<unknown>"), value_set=synthetic.column("name").combine_chunks())
+    found = pc.index_in(
+        pc.fill_null(of_location, "<unknown>"), value_set=synthetic.column("name").combine_chunks()
+    )
     slot = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
-    return np.append(rows, -1)[slot]
+    functions_of_locations: IntArray = np.append(rows, -1)[slot]
+    return functions_of_locations
 
 
 def _integers(table: pa.Table, name: str) -> IntArray:
@@ -252,5 +288,7 @@ def _integers(table: pa.Table, name: str) -> IntArray:
 
 def _uuid_words(ids: pa.ExtensionArray) -> tuple[U64Array, U64Array]:
     storage = ids.storage
-    words = np.frombuffer(storage.buffers()[1] or b"", ">u8")[2 * storage.offset : 2 * (storage.offset + len(storage))]
+    words = np.frombuffer(storage.buffers()[1] or b"", ">u8")[
+        2 * storage.offset : 2 * (storage.offset + len(storage))
+    ]
     return words[0::2].astype(np.uint64), words[1::2].astype(np.uint64)

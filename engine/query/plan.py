@@ -75,9 +75,7 @@ class ProfileKeys:
 
 def scan_of(ulid: str, part: IntArray, series: IntArray, timed: bool) -> BlockScan:
     """The scan of some series (ascending); `part` is the part of each."""
-    parts = [
-        PartScan(int(number), runs_of(series[part == number])) for number in np.unique(part)
-    ]
+    parts = [PartScan(int(number), runs_of(series[part == number])) for number in np.unique(part)]
     return BlockScan(ulid, tuple(parts), timed)
 
 

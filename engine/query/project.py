@@ -131,7 +131,9 @@ def _names(table: _LineTable, granularity: Granularity) -> pa.Array:
         case "function":
             return table.function
         case "line":
-            return pc.if_else(table.bare, table.function, pc.binary_join_element_wise(table.function, place, " "))
+            return pc.if_else(
+                table.bare, table.function, pc.binary_join_element_wise(table.function, place, " ")
+            )
         case "file":
             return pc.if_else(pc.equal(table.filename, ""), _file_of(table), table.filename)
         case "mapping":
@@ -152,7 +154,11 @@ def _file_of(table: _LineTable) -> pa.Array:
 def _finds_line(table: _LineTable, pattern: str) -> BoolArray:
     """Which frames have the pattern in their function, file or mapping name. A display name is no function name."""
     found = np.zeros(len(table.function), np.bool_)
-    for column, present in ((table.function, ~table.bare), (table.filename, ~table.bare), (table.mapping, True)):
+    for column, present in (
+        (table.function, ~table.bare),
+        (table.filename, ~table.bare),
+        (table.mapping, True),
+    ):
         try:
             hit = pc.match_substring_regex(column, pattern)
         except pa.ArrowInvalid as error:

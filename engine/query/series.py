@@ -45,7 +45,9 @@ def answer_series(snapshot: Snapshot, request: SeriesRequest) -> Rows:
     if first_tick is None:
         earliest = int(profiles.rows.ts.min()) if len(profiles) else 0
         first_tick = -(-earliest // request.step_ns) * request.step_ns
-    tick = np.maximum(-((first_tick - profiles.rows.ts) // request.step_ns), 0)
+    # A profile counts in the bucket of its millisecond, the resolution of ticks on the wire.
+    moment = profiles.rows.ts - profiles.rows.ts % 1_000_000
+    tick = np.maximum(-((first_tick - moment) // request.step_ns), 0)
     if request.selection.end_ns is not None:
         inside = first_tick + tick * request.step_ns < request.selection.end_ns
         profiles, tick = profiles.take(inside), tick[inside]
@@ -66,7 +68,9 @@ def _groups(snapshot: Snapshot, profiles: Profiles, by: Sequence[str]) -> tuple[
         columns = [index.label(name).take(pa.array(series)).to_pylist() for name in by]
         codes = np.empty(len(series), np.int64)
         for row in range(len(series)):
-            labels = tuple((name, column[row]) for name, column in zip(by, columns, strict=True) if column[row])
+            labels = tuple(
+                (name, column[row]) for name, column in zip(by, columns, strict=True) if column[row]
+            )
             codes[row] = numbers.setdefault(labels, len(numbers))
         group[here] = codes[inverse]
     return list(numbers), group
@@ -90,7 +94,9 @@ def _ranked(groups: Sequence[Labels], points: _Points, first_tick: int, request:
     order = np.lexsort((points.tick[keep], rank[points.group][keep]))
     group, tick, value = (column[keep][order] for column in (points.group, points.tick, points.value))
     labels = pa.array([list(groups[g]) for g in group.tolist()], _MAP)
-    return pa.table({"labels": labels, "ts": first_tick + tick * request.step_ns, "value": value}, schema=_POINTS)
+    return pa.table(
+        {"labels": labels, "ts": first_tick + tick * request.step_ns, "value": value}, schema=_POINTS
+    )
 
 
 def answer_profiles(snapshot: Snapshot, request: ProfilesRequest) -> Rows:
@@ -100,11 +106,15 @@ def answer_profiles(snapshot: Snapshot, request: ProfilesRequest) -> Rows:
     order = np.argsort(-profiles.rows.ts, kind="stable")
     if request.limit > 0:
         order = order[: request.limit]
-    tables = [_described(snapshot, resolved, profiles.take(order), number) for number in range(len(profiles.ulids))]
+    tables = [
+        _described(snapshot, resolved, profiles.take(order), number) for number in range(len(profiles.ulids))
+    ]
     if not tables:
         return Rows(_PROFILES.empty_table())
     table = pa.concat_tables(tables)
-    return Rows(table.sort_by([("ts", "descending"), ("profile_id", "ascending")]), resolved.plan.profile_type)
+    return Rows(
+        table.sort_by([("ts", "descending"), ("profile_id", "ascending")]), resolved.plan.profile_type
+    )
 
 
 _PROFILES = pa.schema(

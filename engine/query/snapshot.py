@@ -24,7 +24,8 @@ IntArray = npt.NDArray[np.int64]
 class Snapshot:
     """Blocks of one catalog version, by ULID, oldest first. Nothing that is committed later is seen.
 
-    `database` gives the DuckDB to read with, which is made on first use. `default_type` is the type of a question that names none, where there is one: a single file's own choice.
+    `database` gives the DuckDB to read with, which is made on first use. `default_type` is the type of a
+    question that names none, where there is one: a single file's own choice.
     """
 
     blocks: Mapping[str, OpenBlock]
@@ -70,7 +71,9 @@ def resolve_all_types(snapshot: Snapshot, selection: Selection) -> Resolved:
     return Resolved(plan, Weights(excluded=find_copies(snapshot, plan)))
 
 
-def choose_series(snapshot: Snapshot, matchers: Sequence[Matcher], selection: Selection) -> dict[str, IntArray]:
+def choose_series(
+    snapshot: Snapshot, matchers: Sequence[Matcher], selection: Selection
+) -> dict[str, IntArray]:
     """Series that the matchers select and whose times touch the range, by block; blocks without any left out."""
     chosen: dict[str, IntArray] = {}
     for ulid, block in snapshot.blocks.items():
@@ -108,7 +111,9 @@ def _pick_type(snapshot: Snapshot, selection: Selection, known: Sequence[str]) -
     if not known:
         return "", ("no profile matches",)
     if snapshot.default_type in known:
-        return snapshot.default_type, (f"showing {snapshot.default_type}; the others: {_others(snapshot, known)}",)
+        return snapshot.default_type, (
+            f"showing {snapshot.default_type}; the others: {_others(snapshot, known)}",
+        )
     raise UnknownType(f"several profile types fit, choose one with --type: {', '.join(known)}")
 
 
@@ -135,6 +140,8 @@ def find_copies(snapshot: Snapshot, plan: Plan) -> Mapping[str, IntArray]:
     for scan in plan.scans:
         index = snapshot.blocks[scan.ulid].index
         series = scan.series
-        spans.append(SeriesSpan(scan.ulid, index.series_id[series], index.min_ts[series], index.max_ts[series]))
+        spans.append(
+            SeriesSpan(scan.ulid, index.series_id[series], index.min_ts[series], index.max_ts[series])
+        )
     doubtful = overlapping_series(spans)
     return copies(snapshot.source.keys(plan, doubtful)) if len(doubtful) else {}

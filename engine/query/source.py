@@ -15,12 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...schema.identity import hash_texts
 from ...schema.partial import NODES, FunctionPartial, merge_function_partials
 from ...schema.request import TreeQuery
 from ..database import DuckDB
-from ..trie import Trie, first_occurrences, levels_of, path_hashes, project_trie, totals
-from ...schema.identity import hash_texts
 from ..storage.part_tries import node_names
+from ..trie import Trie, first_occurrences, levels_of, path_hashes, project_trie, totals
 from .opened import OpenBlock, PartTree
 from .plan import BlockScan, Plan, ProfileKeys
 from .project import frames_of, surviving_nodes
@@ -84,7 +84,9 @@ class BlockSource:
                 partials.append(part_partial(block, part, tree))
         return merge_function_partials(partials)
 
-    def part_totals(self, block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights) -> list[StackTotals]:
+    def part_totals(
+        self, block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights
+    ) -> list[StackTotals]:
         """Values by stack of each part of one block."""
         if weights.given is not None:
             return list(weights.given.get(scan.ulid, ()))
@@ -128,7 +130,9 @@ def _projected(block: OpenBlock, totals_of_part: StackTotals, tree: TreeQuery) -
     np.add.at(values, stacks.node_of_stack[totals_of_part.stack], totals_of_part.value)
     frames = frames_of(block.symbols, tree.granularity, tree.filter)
     values[~surviving_nodes(stacks.trie, frames, tree.filter)] = 0
-    trie, node_of_node = project_trie(stacks.trie, node_names(stacks.trie, frames.root_first()), len(frames.names))
+    trie, node_of_node = project_trie(
+        stacks.trie, node_names(stacks.trie, frames.root_first()), len(frames.names)
+    )
     projected = np.zeros(len(trie), np.int64)
     np.add.at(projected, node_of_node, values)
     hashes = path_hashes(trie, hash_texts(frames.names))

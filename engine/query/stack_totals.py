@@ -55,7 +55,9 @@ class TimeRange:
         }
 
 
-def stack_totals(block: OpenBlock, scan: BlockScan, time: TimeRange, database: Callable[[], DuckDB]) -> list[StackTotals]:
+def stack_totals(
+    block: OpenBlock, scan: BlockScan, time: TimeRange, database: Callable[[], DuckDB]
+) -> list[StackTotals]:
     """Sums over all samples that `scan` chooses; `time` counts only when the scan is timed."""
     path = block.block.path("samples")
     if path is None:
@@ -76,7 +78,9 @@ def _queries(
     runs = [(part.part, run) for part in scan.parts for run in part.series_runs]
     if len(runs) > _MANY_SERIES_RUNS * len(scan.parts):
         chosen = {"chosen": pa.table({"series": pa.array(scan.series, pa.uint32())})}
-        bounds = _bounds(block, [part.part for part in scan.parts], path, int(scan.series[0]), int(scan.series[-1]))
+        bounds = _bounds(
+            block, [part.part for part in scan.parts], path, int(scan.series[0]), int(scan.series[-1])
+        )
         return [(_SERIES, bounds | (time if scan.timed else TimeRange(None, None)).parameters(), chosen)]
     series = scan.series
     contiguous = len(series) == series[-1] - series[0] + 1
@@ -116,9 +120,7 @@ def _by_part(answer: pa.Table, part: object) -> list[StackTotals]:
     return split_by_part(answer.column("part").to_numpy(), stack, value)
 
 
-def split_by_part(
-    part: npt.NDArray[np.integer], stack: IntArray, value: IntArray
-) -> list[StackTotals]:
+def split_by_part(part: npt.NDArray[np.integer], stack: IntArray, value: IntArray) -> list[StackTotals]:
     """Rows of several parts as one `StackTotals` a part."""
     order = np.argsort(part, kind="stable")
     numbers, first = np.unique(part[order], return_index=True)
@@ -126,7 +128,9 @@ def split_by_part(
     return [StackTotals(int(n), stack[rows], value[rows]) for n, rows in zip(numbers, pieces, strict=True)]
 
 
-def rows_totals(block: OpenBlock, start: IntArray, n: IntArray, weight: npt.NDArray[np.float64]) -> list[StackTotals]:
+def rows_totals(
+    block: OpenBlock, start: IntArray, n: IntArray, weight: npt.NDArray[np.float64]
+) -> list[StackTotals]:
     """Sums over the samples of single profiles, given by their row ranges; each range's values count `weight` times.
 
     Weighted values are rounded once a stack.

@@ -113,9 +113,14 @@ def answer_diff_top(snapshot: Snapshot, request: DiffTopRequest, other: Snapshot
     """Functions of two call trees, the largest change first."""
     sides = _Sides.of(snapshot, other or snapshot, request.left, request.right)
     left, right = (top_table(partial.nodes) for partial in (sides.left, sides.right))
-    names = pa.concat_arrays([left.column("function").combine_chunks(), right.column("function").combine_chunks()]).unique()
+    names = pa.concat_arrays(
+        [left.column("function").combine_chunks(), right.column("function").combine_chunks()]
+    ).unique()
     columns: dict[str, npt.NDArray[np.generic]] = {}
-    for side, table, unit in (("left", left, sides.unit("left", request.normalise)), ("right", right, sides.unit("right", request.normalise))):
+    for side, table, unit in (
+        ("left", left, sides.unit("left", request.normalise)),
+        ("right", right, sides.unit("right", request.normalise)),
+    ):
         rows = pc.index_in(names, value_set=table.column("function").combine_chunks())
         for name in ("self", "total"):
             values = pc.fill_null(table.column(name).take(rows), 0).to_numpy()
@@ -130,7 +135,9 @@ def answer_diff_top(snapshot: Snapshot, request: DiffTopRequest, other: Snapshot
 class _Sides:
     """The two trees of a diff, with what normalising needs: totals, and profile-seconds."""
 
-    def __init__(self, left: tuple[FunctionPartial, Resolved], right: tuple[FunctionPartial, Resolved]) -> None:
+    def __init__(
+        self, left: tuple[FunctionPartial, Resolved], right: tuple[FunctionPartial, Resolved]
+    ) -> None:
         self.left, self._left = left
         self.right, self._right = right
         self.profile_type = self._right.plan.profile_type or self._left.plan.profile_type
@@ -144,7 +151,9 @@ class _Sides:
         sides._seconds = (_profile_seconds(snapshot, sides._left), _profile_seconds(other, sides._right))
         a, b = sides._seconds
         if a and b and abs(a - b) > 0.05 * max(a, b):
-            sides.notes += (f"the windows differ: {a:.0f} s of profiles against {b:.0f} s; normalise by rate to compare",)
+            sides.notes += (
+                f"the windows differ: {a:.0f} s of profiles against {b:.0f} s; normalise by rate to compare",
+            )
         return sides
 
     def unit(self, side: str, normalise: Normalisation) -> float | None:
@@ -170,7 +179,9 @@ def _profile_seconds(snapshot: Snapshot, resolved: Resolved) -> float:
     total_ns = 0
     for number, ulid in enumerate(profiles.ulids):
         rows = profiles.rows.row[profiles.block == number]
-        durations = snapshot.blocks[ulid].block.table("profiles", ["duration_ns"]).column("duration_ns").to_numpy()
+        durations = (
+            snapshot.blocks[ulid].block.table("profiles", ["duration_ns"]).column("duration_ns").to_numpy()
+        )
         total_ns += int(durations[rows].sum())
     return total_ns / 1e9
 
@@ -224,7 +235,9 @@ def answer_lines(snapshot: Snapshot, request: LinesRequest) -> Rows:
         }
     ).filter(found)
     order = [("function", "ascending"), ("filename", "ascending"), ("line", "ascending")]
-    return Rows(split.take(pc.sort_indices(split, sort_keys=order)), resolved.plan.profile_type, resolved.notes)
+    return Rows(
+        split.take(pc.sort_indices(split, sort_keys=order)), resolved.plan.profile_type, resolved.notes
+    )
 
 
 def _limited(table: pa.Table, limit: int) -> pa.Table:

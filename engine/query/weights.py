@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from ...schema.request import Aggregate
 from .opened import ProfileRows
 from .snapshot import Resolved, Snapshot
 from .source import Weights
-from .stack_totals import StackTotals, expand_ranges, split_by_part
+from .stack_totals import expand_ranges, split_by_part
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -55,7 +56,8 @@ def profiles_of(snapshot: Snapshot, resolved: Resolved) -> Profiles:
         found.append(rows)
         series_ids.append(block.index.series_id[rows.series])
     block_numbers = np.repeat(np.arange(len(found)), [len(rows) for rows in found]).astype(np.int64)
-    joined = ProfileRows(*(_joined([getattr(rows, f.name) for rows in found]) for f in fields(ProfileRows)))
+    columns: list[Any] = [_joined([getattr(rows, f.name) for rows in found]) for f in fields(ProfileRows)]
+    joined = ProfileRows(*columns)
     ulids = tuple(scan.ulid for scan in plan.scans)
     return Profiles(ulids, block_numbers, np.concatenate(series_ids or [np.zeros(0, np.uint64)]), joined)
 
@@ -80,7 +82,8 @@ def newest_of_series(profiles: Profiles) -> IntArray:
     """The position of each series' newest profile."""
     order = np.lexsort((profiles.rows.id_low, profiles.rows.id_high, profiles.rows.ts, profiles.series_id))
     last = np.append(profiles.series_id[order][1:] != profiles.series_id[order][:-1], True)[: len(order)]
-    return order[last]
+    newest: IntArray = order[last]
+    return newest
 
 
 def by_block(profiles: Profiles, weight: npt.NDArray[np.float64]) -> Weights:
@@ -101,7 +104,9 @@ def deltas(snapshot: Snapshot, resolved: Resolved) -> Weights:
     samples = _samples_of(snapshot, ordered)
     key = np.lexsort((samples.profile, samples.stack_id, ordered.series_id[samples.profile]))
     profile, stack_id, value = samples.profile[key], samples.stack_id[key], samples.value[key]
-    follows = np.append(False, (stack_id[1:] == stack_id[:-1]) & (profile[1:] == profile[:-1] + 1))[: len(key)]
+    follows = np.append(False, (stack_id[1:] == stack_id[:-1]) & (profile[1:] == profile[:-1] + 1))[
+        : len(key)
+    ]
     follows &= ~starts_series[profile]
     before = np.where(follows, np.append(0, value[:-1])[: len(key)], 0)
     growth = np.where(value >= before, value - before, value)
@@ -137,11 +142,12 @@ def _samples_of(snapshot: Snapshot, profiles: Profiles) -> _Samples:
         block = snapshot.blocks[ulid]
         low, high = int(rows.min()), int(rows.max()) + 1
         table = block.block.table("samples", ["part", "stack", "value"], (low, high)).take(rows - low)
-        part, stack, value = (table.column(name).to_numpy().astype(np.int64) for name in ("part", "stack", "value"))
+        part, stack, value = (
+            table.column(name).to_numpy().astype(np.int64) for name in ("part", "stack", "value")
+        )
         stack_id = np.empty(len(rows), np.uint64)
         for one in np.unique(part):
             stack_id[part == one] = block.stacks(int(one)).stack_id[stack[part == one]]
         pieces.append(_Samples(here[owner], part, stack, stack_id, value))
-    if not pieces:
-        return _Samples(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.int64, np.uint64, np.int64)))
-    return _Samples(*(np.concatenate([getattr(piece, f.name) for piece in pieces]) for f in fields(_Samples)))
+    columns: list[Any] = [_joined([getattr(piece, f.name) for piece in pieces]) for f in fields(_Samples)]
+    return _Samples(*columns)

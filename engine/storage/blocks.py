@@ -37,7 +37,12 @@ _DELTA = {
     "functions": ("function",),
     "profiles": ("start",),
 }
-_PLAIN = {"profiles": ("profile_id", "upload_id"), "stacks": ("stack_id",), "locations": ("location_id",), "functions": ("function_id",)}
+_PLAIN = {
+    "profiles": ("profile_id", "upload_id"),
+    "stacks": ("stack_id",),
+    "locations": ("location_id",),
+    "functions": ("function_id",),
+}
 
 
 class Block(Protocol):
@@ -54,6 +59,11 @@ class Block(Protocol):
 
     def path(self, name: str) -> str | None:
         """A local path of the table's file, or None when it is only in memory."""
+        ...
+
+    @property
+    def tables(self) -> Mapping[str, pa.Table] | None:
+        """All tables by name of a block that is only in memory, or None when it is in files."""
         ...
 
 
@@ -77,6 +87,11 @@ class MemoryBlock:
         """None: there is no file."""
         return None
 
+    @property
+    def tables(self) -> Mapping[str, pa.Table] | None:
+        """All tables by name."""
+        return self._built.tables
+
 
 class StoredBlock:
     """A block in files. `locate` turns an object's path into a local file's, fetching it if need be.
@@ -94,6 +109,11 @@ class StoredBlock:
     def meta(self) -> BlockMeta:
         """What the block holds."""
         return self._meta
+
+    @property
+    def tables(self) -> Mapping[str, pa.Table] | None:
+        """None: the tables are in files."""
+        return None
 
     def table(self, name: str, columns: Sequence[str], rows: tuple[int, int] | None = None) -> pa.Table:
         """Columns of one table, all rows or a half-open range; reads only the row groups in it."""

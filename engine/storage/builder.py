@@ -63,9 +63,7 @@ class BlockBuilder:
         self._samples: list[pa.Table] = []
         self._attempts: list[IntArray] = []
         self._attempt = 0
-        self._known = {
-            name: Lookup(schema, schema.names[0]) for name, schema in _SYMBOLS.items()
-        }
+        self._known = {name: Lookup(schema, schema.names[0]) for name, schema in _SYMBOLS.items()}
         self.profiles = 0
         self.samples = 0
         self.size_bytes = 0
@@ -124,14 +122,22 @@ _SYMBOLS = {
 
 def _number_series(series: pa.Table) -> pa.Table:
     """Series in stored order with `part`, `series` and `type` added: by service, name, type, then identity."""
-    order = [("service_name", "ascending"), ("name", "ascending"), ("profile_type", "ascending"), ("series_id", "ascending")]
+    order = [
+        ("service_name", "ascending"),
+        ("name", "ascending"),
+        ("profile_type", "ascending"),
+        ("series_id", "ascending"),
+    ]
     ordered = series.take(pc.sort_indices(series, sort_keys=order)).combine_chunks()
     types = sorted(set(ordered.column("profile_type").to_pylist()))
     part = _group_numbers(ordered, ("service_name", "name"))
     return (
         ordered.append_column("part", pa.array(part, pa.uint32()))
         .append_column("series", pa.array(np.arange(len(ordered)), pa.uint32()))
-        .append_column("type", pc.index_in(ordered.column("profile_type"), pa.array(types, pa.string())).cast(pa.uint16()))
+        .append_column(
+            "type",
+            pc.index_in(ordered.column("profile_type"), pa.array(types, pa.string())).cast(pa.uint16()),
+        )
     )
 
 
@@ -154,7 +160,9 @@ def _number_symbols(symbols: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table
     functions, function_of = _number_functions(symbols["functions"], display)
     lines = locations.column("lines").combine_chunks()
     line_functions = lines.values.field("function_id")
-    function_rows = function_of[first_rows(symbols["functions"].column("function_id"), line_functions, strict=True)]
+    function_rows = function_of[
+        first_rows(symbols["functions"].column("function_id"), line_functions, strict=True)
+    ]
     dense_lines = pa.ListArray.from_arrays(
         lines.offsets,
         pa.StructArray.from_arrays(
@@ -203,11 +211,15 @@ def _number_functions(functions: pa.Table, display: pa.Array) -> tuple[pa.Table,
     every = pa.concat_tables([functions, synthetic]).append_column(
         "synthetic", pa.array(np.arange(len(functions) + len(shown)) >= len(functions))
     )
-    order = pc.sort_indices(every, sort_keys=[("name", "ascending"), ("synthetic", "ascending"), ("function_id", "ascending")])
+    order = pc.sort_indices(
+        every, sort_keys=[("name", "ascending"), ("synthetic", "ascending"), ("function_id", "ascending")]
+    )
     dense = np.empty(len(every), np.int64)
     dense[order.to_numpy()] = np.arange(len(every))
     ordered = every.take(order)
-    return ordered.add_column(0, "function", pa.array(np.arange(len(every)), pa.uint32())), dense[: len(functions)]
+    return ordered.add_column(0, "function", pa.array(np.arange(len(every)), pa.uint32())), dense[
+        : len(functions)
+    ]
 
 
 def _number_labelsets(labelsets: pa.Table) -> pa.Table:
@@ -233,7 +245,9 @@ def _with_block(table: pa.Table, block: int, name: str) -> pa.Table:
     return table.add_column(0, "block", constant).select(schema.names).cast(schema)
 
 
-def _describe(origin: BlockOrigin, stored: Mapping[str, pa.Table], rows: SampleRows, tries: PartTries) -> BlockMeta:
+def _describe(
+    origin: BlockOrigin, stored: Mapping[str, pa.Table], rows: SampleRows, tries: PartTries
+) -> BlockMeta:
     index = stored["index"]
     parts = tuple(_describe_part(part, index, rows, tries) for part in range(len(rows.part_stacks)))
     return BlockMeta(
@@ -278,4 +292,3 @@ def _span(part_column: IntArray, part: int) -> tuple[int, int]:
     """Rows of one part in a column sorted by part."""
     first, last = np.searchsorted(part_column, [part, part + 1])
     return int(first), int(last)
-

@@ -35,7 +35,9 @@ class SymbolTables:
         """From numbered functions (sorted by name), each location's functions leaf first, and display names."""
         encoded = functions.column("name").combine_chunks().dictionary_encode()
         name_of_function = encoded.indices.to_numpy().astype(np.int64)
-        function_of_name = first_rows(encoded.indices, pa.array(np.arange(len(encoded.dictionary)), pa.int32()))
+        function_of_name = first_rows(
+            encoded.indices, pa.array(np.arange(len(encoded.dictionary)), pa.int32())
+        )
         shown = pc.fill_null(pc.index_in(display, value_set=encoded.dictionary), -1).to_numpy()
         lengths = np.where(lines.lengths > 0, lines.lengths, 1)
         names = Ragged(np.empty(int(lengths.sum()), np.int64), offsets_of(lengths))
@@ -66,20 +68,27 @@ def build_part_tries(part_stacks: Sequence[U64Array], stacks: pa.Table, symbols:
     flat = first_rows(symbols.location_ids, lists.values, strict=True)
     paths = Ragged(flat, lists.offsets.to_numpy().astype(np.int64)).reversed()
     rows = [first_rows(stacks.column("stack_id"), pa.array(ids), strict=True) for ids in part_stacks]
-    parts = [_part_trie(part, ids, paths.take(row), symbols) for part, (ids, row) in enumerate(zip(part_stacks, rows, strict=True))]
-    tables = [pa.concat_tables(column) if parts else None for column in zip(*parts, strict=True)]
-    if not parts:
-        tables = list(_part_trie(0, np.zeros(0, np.uint64), Ragged(flat[:0], np.zeros(1, np.int64)), symbols))
-        tables = [table.slice(0, 0) for table in tables]
-    numbers = [table.column("part").to_numpy().astype(np.int64) for table in tables]
-    return PartTries(*tables, *numbers)
+    # A part without stacks goes first, so that a block without parts has its (empty) tables too.
+    nothing = _part_trie(0, np.zeros(0, np.uint64), Ragged(flat[:0], np.zeros(1, np.int64)), symbols)
+    parts = [tuple(table.slice(0, 0) for table in nothing)]
+    for part, (ids, row) in enumerate(zip(part_stacks, rows, strict=True)):
+        parts.append(_part_trie(part, ids, paths.take(row), symbols))
+    stack_table, nodes, frames = (pa.concat_tables(column) for column in zip(*parts, strict=True))
+    return PartTries(stack_table, nodes, frames, *(_part_numbers(t) for t in (stack_table, nodes, frames)))
+
+
+def _part_numbers(table: pa.Table) -> IntArray:
+    numbers: IntArray = table.column("part").to_numpy().astype(np.int64)
+    return numbers
 
 
 def _part_trie(
     part: int, stack_ids: U64Array, paths: Ragged, symbols: SymbolTables
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
     trie, node_of_stack = build_trie(paths, len(symbols.location_ids))
-    frames, frame_of_node = project_trie(trie, node_names(trie, symbols.location_names), len(symbols.function_of_name))
+    frames, frame_of_node = project_trie(
+        trie, node_names(trie, symbols.location_names), len(symbols.function_of_name)
+    )
     stacks = _table(part, stack=np.arange(len(stack_ids)), node=node_of_stack)
     stacks = stacks.append_column("stack_id", pa.array(stack_ids, pa.uint64()))
     nodes = _table(

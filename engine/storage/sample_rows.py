@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +56,9 @@ def arrange_samples(
     adding brought it: rows of one key and one attempt are one profile in pieces.
     """
     part_of_series = series.column("part").to_numpy().astype(np.int64)
-    placed = _place(profiles, attempts, first_rows(series.column("series_id"), profiles.column("series_id"), strict=True))
+    placed = _place(
+        profiles, attempts, first_rows(series.column("series_id"), profiles.column("series_id"), strict=True)
+    )
     take, owner = _sample_order(profiles, placed)
     ids = samples.column("stack_id").to_numpy()[take]
     part = part_of_series[placed.series[owner]]
@@ -124,7 +127,7 @@ def _number_stacks(ids: U64Array, part: IntArray, parts: int) -> tuple[IntArray,
     numbers = np.empty(len(ids), np.int64)
     by_number: list[U64Array] = []
     bounds = np.searchsorted(part, np.arange(parts + 1))
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         encoded = pa.array(ids[start:stop]).dictionary_encode()
         seen = encoded.indices.to_numpy()
         distinct = encoded.dictionary.to_numpy()
@@ -142,7 +145,9 @@ def _extras(samples: pa.Table, take: IntArray, labelsets: pa.Table) -> dict[str,
     labelset_ids = samples.column("labelset_id").to_numpy()
     if labelset_ids.any():
         rows = first_rows(labelsets.column("labelset_id"), pa.array(labelset_ids[take]))
-        extras["labelset"] = pa.array(rows, pa.uint32(), mask=rows < 0) if (rows < 0).any() else pa.array(rows, pa.uint32())
+        extras["labelset"] = (
+            pa.array(rows, pa.uint32(), mask=rows < 0) if (rows < 0).any() else pa.array(rows, pa.uint32())
+        )
     span_ids = samples.column("span_id").to_numpy()
     if span_ids.any():
         extras["span_id"] = pa.array(span_ids[take], mask=span_ids[take] == 0)
@@ -177,7 +182,9 @@ def _codes(column: pa.Array) -> IntArray:
     return codes
 
 
-def _profile_table(profiles: pa.Table, placed: _Placed, part_of_series: IntArray, counts: _Counts) -> pa.Table:
+def _profile_table(
+    profiles: pa.Table, placed: _Placed, part_of_series: IntArray, counts: _Counts
+) -> pa.Table:
     leaders = profiles.take(pa.array(placed.leaders))
     upload = leaders.column("upload_id").combine_chunks()
     same = pa.compute.equal(upload, leaders.column("profile_id").combine_chunks())
@@ -191,7 +198,18 @@ def _profile_table(profiles: pa.Table, placed: _Placed, part_of_series: IntArray
         "n": pa.array(counts.n, pa.uint32()),
         "total": pa.array(counts.total, pa.int64()),
     }
-    carried = ("type_no", "rules", "period", "duration_ns", "default_sample_type", "drop_frames", "keep_frames", "comments", "doc_url", "mappings")
+    carried = (
+        "type_no",
+        "rules",
+        "period",
+        "duration_ns",
+        "default_sample_type",
+        "drop_frames",
+        "keep_frames",
+        "comments",
+        "doc_url",
+        "mappings",
+    )
     return pa.table(numbered | {name: leaders.column(name) for name in carried})
 
 

@@ -27,10 +27,14 @@ def write_dot(export: Export) -> bytes:
     lines = ['digraph "flameduck" {', '  node [shape=box, fontname="sans-serif"]']
     for row in shown:
         lines.append(f"  {_node(numbers[row['function']], row, total, unit)}")
-    for (caller, callee, direct), value in sorted(_calls(tree, numbers).items(), key=lambda item: (-item[1], item[0])):
+    for (caller, callee, direct), value in sorted(
+        _calls(tree, numbers).items(), key=lambda item: (-item[1], item[0])
+    ):
         style = "" if direct else ", style=dashed"
         width = 1 + 4 * value / total if total else 1
-        lines.append(f'  N{caller} -> N{callee} [label=" {value}", weight={1 + int(100 * width / 5)}, penwidth={width:.2f}{style}]')
+        lines.append(
+            f'  N{caller} -> N{callee} [label=" {value}", weight={1 + int(100 * width / 5)}, penwidth={width:.2f}{style}]'
+        )
     return ("\n".join([*lines, "}"]) + "\n").encode()
 
 

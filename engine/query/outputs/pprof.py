@@ -2,7 +2,7 @@
 
 Metadata follows `pprof -proto`: the earliest time, durations added up, the largest period, comments united.
 Under the pyroscope rules it is what Pyroscope's SelectMergeProfile answers. Go's PGO keeps the leaf-most
-locations and drops the line of the leaf.
+locations; to count callees together, a location that is any stack's leaf loses its line wherever it stands.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ....schema.partial import LocationPartial
 from ....schema.proto import profile_pb2
@@ -90,9 +91,9 @@ class _Writer:
         self._partial = partial
         self._mappings = mappings
         self._functions: dict[int, int] = {}
-        self._locations: dict[tuple[int, bool], int] = {}
+        self._locations: dict[int, int] = {}
         self._samples = _samples(partial, {kind.profile_type: n for n, kind in enumerate(types)})
-        self._aggregate_leaf = False
+        self._without_line: set[int] = set()
         self.text("")
         for kind in types:
             self.message.sample_type.add(type=self.text(kind.type), unit=self.text(kind.unit))
@@ -115,26 +116,18 @@ class _Writer:
             known = cut.get(short)
             cut[short] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
         self._samples = cut
-        self._aggregate_leaf = aggregate_callees
+        if aggregate_callees:
+            self._without_line = {sample.locations[0] for sample in cut if sample.locations}
 
     def write_samples(self) -> None:
-        """Add every sample with the locations and functions it uses; those that differ in the leaf's line only add up."""
+        """Add every sample, with the locations and functions it uses."""
         locations = {row["location_id"]: row for row in self._partial.locations.to_pylist()}
         functions = {row["function_id"]: row for row in self._partial.functions.to_pylist()}
         labelsets = {row["labelset_id"]: row["labels"] for row in self._partial.labelsets.to_pylist()}
-        summed: dict[tuple[tuple[int, ...], int], list[int]] = {}
         for sample, values in self._samples.items():
-            ids = tuple(
-                self._location(locations[key], functions, self._aggregate_leaf and position == 0)
-                for position, key in enumerate(sample.locations)
-            )
-            known = summed.get((ids, sample.labelset))
-            summed[ids, sample.labelset] = (
-                values if known is None else [a + b for a, b in zip(known, values, strict=True)]
-            )
-        for (ids, labelset), values in summed.items():
+            ids = [self._location(locations[key], functions) for key in sample.locations]
             written = self.message.sample.add(location_id=ids, value=values)
-            for label in labelsets.get(labelset, ()):
+            for label in labelsets.get(sample.labelset, ()):
                 written.label.add(
                     key=self.text(label["key"]),
                     str=self.text(label["str"]),
@@ -142,27 +135,24 @@ class _Writer:
                     num_unit=self.text(label["unit"]),
                 )
 
-    def _location(self, row: Mapping[str, object], functions: Mapping[int, dict[str, object]], leaf: bool) -> int:
-        key = (int(row["location_id"]), leaf)  # type: ignore[call-overload]
+    def _location(self, row: Mapping[str, Any], functions: Mapping[int, Mapping[str, Any]]) -> int:
+        key = int(row["location_id"])
         known = self._locations.get(key)
         if known is not None:
             return known
-        lines: list[dict[str, int]] = row["lines"]  # type: ignore[assignment]
-        shape = tuple((line["function_id"], 0 if leaf and n == 0 else line["line"]) for n, line in enumerate(lines))
-        if leaf and shape and all(line["line"] == kept for line, (_, kept) in zip(lines, shape, strict=True)):
-            return self._locations.setdefault(key, self._location(row, functions, False))
         number = self._locations[key] = len(self._locations) + 1
         address, mapping_id = self._mappings.place(row)
         written = self.message.location.add(
-            id=number, mapping_id=mapping_id, address=address, is_folded=bool(row["is_folded"])
+            id=number, mapping_id=mapping_id, address=address, is_folded=row["is_folded"]
         )
-        for line, (_, line_number) in zip(lines, shape, strict=True):
+        for position, line in enumerate(row["lines"]):
+            line_number = 0 if position == 0 and key in self._without_line else line["line"]
             function_id = self._function(functions[line["function_id"]])
             written.line.add(function_id=function_id, line=line_number, column=line["column"])
         return number
 
-    def _function(self, row: Mapping[str, object]) -> int:
-        key = int(row["function_id"])  # type: ignore[call-overload]
+    def _function(self, row: Mapping[str, Any]) -> int:
+        key = int(row["function_id"])
         known = self._functions.get(key)
         if known is None:
             known = self._functions[key] = len(self._functions) + 1
@@ -170,13 +160,9 @@ class _Writer:
             self.message.function.add(id=known, start_line=row["start_line"], **names)
         return known
 
-    def _add_mapping(self, row: Mapping[str, object]) -> None:
+    def _add_mapping(self, row: Mapping[str, Any]) -> None:
         names = {name: self.text(str(row[name])) for name in ("filename", "build_id")}
-        plain = {
-            name: row[name]
-            for name in row
-            if name.startswith(("memory_", "file_offset", "has_"))
-        }
+        plain = {name: row[name] for name in row if name.startswith(("memory_", "file_offset", "has_"))}
         self.message.mapping.add(id=len(self.message.mapping) + 1, **names, **plain)
 
 
@@ -185,7 +171,10 @@ def _samples(partial: LocationPartial, type_numbers: Mapping[str, int]) -> dict[
     lists = partial.stacks.column("locations").to_pylist()
     stacks = dict(zip(partial.stacks.column("stack_id").to_pylist(), map(tuple, lists), strict=True))
     rows: Iterable[tuple[int, int, str, int]] = zip(
-        *(partial.values.column(name).to_pylist() for name in ("stack_id", "labelset_id", "profile_type", "value")),
+        *(
+            partial.values.column(name).to_pylist()
+            for name in ("stack_id", "labelset_id", "profile_type", "value")
+        ),
         strict=True,
     )
     samples: dict[_Sample, list[int]] = {}
@@ -193,4 +182,3 @@ def _samples(partial: LocationPartial, type_numbers: Mapping[str, int]) -> dict[
         values = samples.setdefault(_Sample(stacks[stack_id], labelset), [0] * len(type_numbers))
         values[type_numbers[profile_type]] += value
     return samples
-

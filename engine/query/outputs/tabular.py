@@ -21,7 +21,9 @@ def stack_table(export: Export) -> pa.Table:
     names, functions = location_names(partial)
     stacks = partial.stacks
     lists = stacks.column("locations").combine_chunks()
-    rows = pc.index_in(lists.values, value_set=partial.locations.column("location_id").combine_chunks()).to_numpy()
+    rows = pc.index_in(
+        lists.values, value_set=partial.locations.column("location_id").combine_chunks()
+    ).to_numpy()
     paths = Ragged(rows.astype(np.int64), lists.offsets.to_numpy().astype(np.int64)).reversed()
     frames = names.take(paths.values)
     per_stack = offsets_of(names.lengths[paths.values])[paths.offsets]
@@ -62,4 +64,3 @@ def write_csv(export: Export) -> bytes:
     sink = io.BytesIO()
     pa.csv.write_csv(table.set_column(2, "functions", joined), sink)
     return sink.getvalue()
-
