@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+V1 = '{service_name="orders",version="v1"}'
+V2 = '{service_name="orders",version="v2"}'
 
 
 @click.command()
@@ -38,33 +38,39 @@ def command(data: str | None, output: str) -> None:
     """
     target = Path(output)
     target.mkdir(parents=True, exist_ok=True)
+    store, page = str(target / "store"), str(target / "flame.html")
     if data is not None:
-        _tour(data, target)
-        return
-    with as_file(files(__package__) / "demo_data") as folder:
-        _tour(str(folder), target)
-
-
-def _tour(data: str, target: Path) -> None:
-    store = str(target / "store")
-    _run("ingest", data, "--service", "demo", "--store", store)
-    profile_type = _main_type(store)
-    page = str(target / "flame.html")
-    for words in _questions(profile_type, page):
-        _run(*words, "--store", store)
+        _run("ingest", data, "--service", "demo", "--store", store)
+        _ask("{}", _main_type(store), store, page)
+    else:
+        with as_file(files(__package__) / "demo_data") as folder:
+            for words in _shipped(folder):
+                _run("ingest", *words, "--store", store)
+        _run("types", "--store", store)
+        _ask(V1, "cpu", store, page)
+        _run("diff", "-q", V1, "--vs-query", V2, "--type", "cpu", "--normalize", "-n", "8", "--store", store)
     click.echo(f"\nThe store is in {store}. Open {page} in a browser.")
 
 
-def _questions(profile_type: str, page: str) -> Iterator[tuple[str, ...]]:
-    yield ("types",)
-    yield ("top", "--type", profile_type, "--limit", "10")
-    yield ("flame", "--type", profile_type, "--depth", "20")
-    yield ("sql", _sql(profile_type))
-    yield ("flame", "--type", profile_type, "--html", page)
+def _shipped(folder: Path) -> Iterator[tuple[str, ...]]:
+    """What is said of the profiles that come along: two versions of one service, and another program."""
+    yield str(folder / "go-cpu.pb.gz"), "--service", "orders", "--label", "version=v1"
+    yield str(folder / "go-cpu-v2.pb.gz"), "--service", "orders", "--label", "version=v2"
+    yield str(folder / "go-heap.pb.gz"), "--service", "orders"
+    yield str(folder / "node-wall.pb.gz"), "--service", "checkout"
 
 
-def _sql(profile_type: str) -> str:
-    return f"FROM top('{profile_type}') SELECT function, self, total ORDER BY self DESC LIMIT 5"
+def _ask(selector: str, profile_type: str, store: str, page: str) -> None:
+    """The usual questions about one selection."""
+    which = ("-q", selector, "--type", profile_type, "--store", store)
+    _run("top", *which, "--limit", "10")
+    _run("flame", *which, "--depth", "20")
+    _run("sql", _SQL, "--store", store)
+    _run("flame", *which, "--html", page)
+
+
+_SQL = """SELECT service_name, profile_type, count(*) AS profiles, sum(samples) AS samples
+FROM profiles GROUP BY ALL ORDER BY ALL"""
 
 
 def _main_type(store: str) -> str:
@@ -75,7 +81,7 @@ def _main_type(store: str) -> str:
         types = connection.profile_types()
     if not types:
         raise click.UsageError("no profile could be stored")
-    return next((kind for kind in types if ":cpu:" in kind), types[0])
+    return next((kind for kind in types if ":cpu:nanoseconds:" in kind), types[0])
 
 
 def _run(*words: str) -> None:

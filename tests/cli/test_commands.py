@@ -362,3 +362,19 @@ def test_version(run: Run) -> None:
     assert versions["flameduck"] == __version__
     assert "duckdb" in versions
     assert run("--version").stdout == f"flameduck {__version__}\n"
+
+
+def test_demo(run: Run, tmp_path: Path) -> None:
+    result = run("demo", "--output", str(tmp_path / "demo"))
+    commands = [line.split()[2] for line in result.stdout.splitlines() if line.startswith("$ flameduck ")]
+    assert commands == [*["ingest"] * 4, "types", "top", "flame", "sql", "flame", "diff"]
+    assert "main.price" in result.stdout
+    assert "main.price" in (tmp_path / "demo" / "flame.html").read_text()
+
+
+def test_demo_of_other_profiles(run: Run, files: Path) -> None:
+    Path("some").mkdir()
+    Path("before.pb.gz").rename("some/before.pb.gz")
+    result = run("demo", "--data", "some", "--output", "out")
+    assert "inner" in result.stdout
+    assert Path("out/flame.html").is_file()
