@@ -110,6 +110,7 @@ function fillPage() {
   byId("canvas").setAttribute("aria-label", `Flame graph of ${page.title}: ${straightTree.size} bars; arrow keys move`);
   byId("empty").hidden = straightTree.width[0] !== 0;
   byId("compare").hidden = !isDiff;
+  byId("main").dataset.sides = page.self.length;
   for (const [value, text] of Object.entries(palettes)) byId("palette").add(new Option(text, value));
   table.show(tableColumns(), names);
 }

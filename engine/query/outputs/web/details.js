@@ -31,7 +31,7 @@ class Details {
 
   points(tree, node) {
     const [left, right] = tree.total.map((total) => (total[0] ? (100 * total[node]) / total[0] : 0));
-    return `${right > left ? "+" : ""}${(right - left).toFixed(1).replace("-", "−")} points`;
+    return `${signed(right - left)} points`;
   }
 
   say(tree, node, zoom, inverted) {

@@ -31,15 +31,24 @@ function makeFormat(unit) {
   };
 }
 
+/** With one decimal and a proper minus; nothing is "−0.0". */
+function oneDecimal(number) {
+  return number.toFixed(1).replace(/^-0\.0$/, "0.0").replace("-", "−");
+}
+
+function signed(number) {
+  const text = oneDecimal(number);
+  return number > 0 && text !== "0.0" ? `+${text}` : text;
+}
+
 function formatShare(part, whole) {
-  return whole ? `${((100 * part) / whole).toFixed(1).replace("-", "−")}%` : "–";
+  return whole ? `${oneDecimal((100 * part) / whole)}%` : "–";
 }
 
 /** How far `after` is from `before`, in percent of `before`. */
 function formatChange(before, after) {
   if (!before) return after ? "new" : "–";
-  const change = (100 * (after - before)) / Math.abs(before);
-  return `${change > 0 ? "+" : ""}${change.toFixed(1).replace("-", "−")}%`;
+  return `${signed((100 * (after - before)) / Math.abs(before))}%`;
 }
 
 const LONGEST_SHOWN = 2000;
@@ -48,4 +57,11 @@ const LONGEST_SHOWN = 2000;
 function shownName(name) {
   if (!name) return "(no name)";
   return name.length > LONGEST_SHOWN ? `${name.slice(0, LONGEST_SHOWN)}…` : name;
+}
+
+/** A name's path and what comes after its last slash, which says more: ["net/http/", "httputil.Dump"]. */
+function splitName(name) {
+  const text = shownName(name);
+  const cut = text.lastIndexOf("/") + 1;
+  return cut === text.length || text[cut] === "(" ? ["", text] : [text.slice(0, cut), text.slice(cut)];
 }

@@ -122,7 +122,7 @@ class FlameGraph {
     context.fillStyle = this.fillOf(node);
     context.fillRect(x, y, width > 3 ? width - 1 : width, ROW - 1);
     if (width < NARROWEST_TEXT) return;
-    const above = node < this.zoom;
+    const above = node < this.zoom && this.marks === null;
     const text = this.fitText(this.names[tree.name[node]], width - 2 * TEXT_GAP);
     context.fillStyle = this.dimmed(node) ? theme.dimInk : above ? theme.aboveInk : theme.ink;
     context.fillText(text, x + TEXT_GAP, y + ROW / 2);
@@ -130,6 +130,7 @@ class FlameGraph {
 
   fillOf(node) {
     if (this.dimmed(node)) return this.theme.dim;
+    if (this.marks !== null && this.theme.match) return this.theme.match;
     if (node === 0) return this.theme.root;
     return node < this.zoom ? this.theme.above : this.fill(node);
   }
@@ -141,11 +142,8 @@ class FlameGraph {
   /** As much of a name as fits: whole, else without its path, else cut. */
   fitText(name, width) {
     const room = Math.floor(width / this.letter);
-    let text = name ? name.slice(0, LONGEST_SHOWN) : "(no name)";
-    if (text.length > room) {
-      const short = text.slice(text.lastIndexOf("/") + 1);
-      if (short && !short.startsWith("(")) text = short;
-    }
+    let text = shownName(name);
+    if (text.length > room) text = splitName(name)[1];
     if (text.length > room) text = room > 2 ? `${text.slice(0, room - 1)}…` : "";
     // Letters of some scripts are wider than the font's.
     while (text.length > 1 && /[^\x20-\x7e…]/.test(text) && this.context.measureText(text).width > width) {

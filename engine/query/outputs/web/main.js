@@ -82,6 +82,8 @@ function showColours() {
   graph.theme = {
     ink: colour("--bar-ink"), dim: colour("--dim"), dimInk: colour("--dim-ink"), root: colour("--root"),
     above: colour("--above"), aboveInk: colour("--above-ink"), hover: colour("--ink"), focus: colour("--accent"),
+    // In a diff the colours of matches say what changed, so they stay.
+    match: isDiff ? "" : colour("--match"),
   };
   graph.fill = isDiff ? diffFill() : singleFill();
   graph.redraw();
@@ -199,7 +201,7 @@ function tableColumns() {
     functionColumn, valueColumn("left", "Left", left, 0), valueColumn("right", "Right", right, 1),
     {
       key: "delta", title: "Delta", hint: "Sort by difference: what grew first, or what shrank", value: change,
-      text: (name) => (state.compare === "share" ? `${(100 * change(name)).toFixed(1).replace("-", "−")} pt` : format.delta(change(name))),
+      text: (name) => (state.compare === "share" ? `${signed(100 * change(name))} pt` : format.delta(change(name))),
       note: (name) => formatChange(left[name] * scales()[0], right[name] * scales()[1]),
       share: (name) => Math.abs(change(name)) / largest(),
       tone: (name) => (change(name) > 0 ? "grew" : change(name) < 0 ? "shrank" : ""),

@@ -128,8 +128,8 @@ class FunctionTable {
     cell.setAttribute("role", "gridcell");
     if (!column.value) {
       cell.className = "function";
-      cell.textContent = shownName(this.names[name]).slice(0, 400);
       cell.title = shownName(this.names[name]);
+      cell.append(this.functionName(name));
       return cell;
     }
     cell.className = `number ${column.tone?.(name) ?? ""}`;
@@ -139,6 +139,17 @@ class FunctionTable {
     cell.append(column.text(name), note);
     cell.style.setProperty("--share-width", `${Math.min(100, Math.max(0, 100 * column.share(name))).toFixed(1)}%`);
     return cell;
+  }
+
+  /** Two parts, of which the path gives way first. */
+  functionName(name) {
+    const line = document.createElement("div");
+    for (const part of splitName(this.names[name])) {
+      const span = document.createElement("span");
+      span.textContent = part.slice(0, 400);
+      line.append(span);
+    }
+    return line;
   }
 
   onKey(event) {

@@ -42,58 +42,65 @@ function layOut(tree) {
 }
 
 /**
- * The same stacks from their leaves: below the root the functions that have self values, below them their callers.
- * Built a level at a time: each stack has a cursor that climbs, stacks under one bar with one caller share a bar.
+ * The same stacks from their leaves: below the root the functions that have self values, below them their callers,
+ * the widest first. A bar's stacks are one segment of two arrays: the leaf, and the frame that comes next (0: none).
  */
 function invertTree(tree) {
-  const sides = tree.self.length;
-  const parent = [-1], name = [tree.name[0]], self = tree.self.map((own) => [own[0]]);
-  let stacks = [];
-  for (let i = 1; i < tree.size; i++) if (tree.self.some((own) => own[i])) stacks.push([i, i, 0]);
-  while (stacks.length) {
-    const seen = new Map();
-    const climbing = [];
-    for (const stack of stacks) {
-      const [leaf, cursor, under] = stack;
-      // Exact below 2^53: the product of the counts of bars and names stays far below.
-      const key = under * 2 ** 26 + tree.name[cursor];
-      let bar = seen.get(key);
-      if (bar === undefined) {
-        seen.set(key, (bar = parent.length));
-        parent.push(under);
-        name.push(tree.name[cursor]);
-        for (let s = 0; s < sides; s++) self[s].push(0);
-      }
-      const above = tree.parent[cursor];
-      if (above > 0) {
-        stack[1] = above;
-        stack[2] = bar;
-        climbing.push(stack);
-      } else {
-        for (let s = 0; s < sides; s++) self[s][bar] += tree.self[s][leaf];
-      }
+  const leaf = Int32Array.from(leavesOf(tree));
+  const next = Int32Array.from(leaf);
+  const slots = new Int32Array(tree.name.reduce((most, name) => Math.max(most, name), 0) + 1);
+  const depth = [0], name = [tree.name[0]], self = tree.self.map((own) => [own[0]]);
+  const waiting = splitByCaller(tree, { level: 0, from: 0, to: leaf.length }, leaf, next, slots);
+  const end = (stack) => self.forEach((own, side) => (own[own.length - 1] += tree.self[side][stack]));
+  const add = (bar, level) => {
+    depth.push(level);
+    name.push(bar);
+    for (const own of self) own.push(0);
+  };
+  while (waiting.length) {
+    const bar = waiting.pop();
+    add(bar.name, bar.level);
+    if (bar.to - bar.from === 1) {
+      // One stack is one chain of callers: most of a large tree, and needs no segments.
+      for (let up = next[bar.from], level = bar.level + 1; up; up = tree.parent[up]) add(tree.name[up], level++);
+      end(leaf[bar.from]);
+      continue;
     }
-    stacks = climbing;
+    for (let k = bar.from; k < bar.to; k++) if (!next[k]) end(leaf[k]);
+    for (const caller of splitByCaller(tree, bar, leaf, next, slots)) waiting.push(caller);
   }
-  return preOrder(parent, name, self);
+  return makeTree(depth, name, self.map((own) => Float64Array.from(own)));
 }
 
-/** A tree whose nodes came parents first, in any order; siblings are put widest first. */
-function preOrder(parent, name, self) {
-  const weight = Float64Array.from(parent, (_, i) => self.reduce((sum, own) => sum + Math.abs(own[i]), 0));
-  for (let i = parent.length - 1; i > 0; i--) weight[parent[i]] += weight[i];
-  const children = parent.map(() => []);
-  for (let i = 1; i < parent.length; i++) children[parent[i]].push(i);
-  const order = [], depth = [], waiting = [[0, 0]];
-  while (waiting.length) {
-    const [node, level] = waiting.pop();
-    order.push(node);
-    depth.push(level);
-    // The narrowest is pushed first, so the widest is taken first.
-    children[node].sort((a, b) => weight[a] - weight[b]);
-    for (const child of children[node]) waiting.push([child, level + 1]);
+function leavesOf(tree) {
+  const leaves = [];
+  for (let i = 1; i < tree.size; i++) if (tree.self.some((own) => own[i])) leaves.push(i);
+  return leaves;
+}
+
+/**
+ * The bars under a bar, the widest last, so that a stack of them gives it first. Its segment is put in the order of
+ * the next frame's name, every stack one frame further.
+ */
+function splitByCaller(tree, bar, leaf, next, slots) {
+  const found = [];
+  for (let k = bar.from; k < bar.to; k++) {
+    if (!next[k]) continue;
+    const name = tree.name[next[k]];
+    if (!slots[name]) slots[name] = found.push({ name, level: bar.level + 1, from: 0, to: 0, weight: 0, stacks: [] });
+    const group = found[slots[name] - 1];
+    group.stacks.push(leaf[k], tree.parent[next[k]]);
+    for (const own of tree.self) group.weight += Math.abs(own[leaf[k]]);
   }
-  return makeTree(depth, order.map((i) => name[i]), self.map((own) => Float64Array.from(order, (i) => own[i])));
+  let at = bar.from;
+  for (const group of found) {
+    slots[group.name] = 0;
+    group.from = at;
+    for (let k = 0; k < group.stacks.length; k += 2, at++) [leaf[at], next[at]] = [group.stacks[k], group.stacks[k + 1]];
+    group.to = at;
+    group.stacks = null;
+  }
+  return found.sort((a, b) => a.weight - b.weight);
 }
 
 /** Self and total of each function and side; a function that calls itself is counted once a stack. */
