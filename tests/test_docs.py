@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +38,33 @@ def test_the_decisions_index_is_complete() -> None:
     there = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
     assert listed == there
     assert [name[:4] for name in there] == [f"{number:04}" for number in range(1, len(there) + 1)]
+
+
+def readme_block(start: str) -> str:
+    """The code block of the README that begins with `start`."""
+    blocks = re.findall(
+        r"^```(?:python)?\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    return next(block for block in blocks if block.startswith(start))
+
+
+def test_the_tour_of_the_readme_works(tmp_path: Path, fixtures: Path) -> None:
+    """The commands, then the same in Python, over a store that the commands made."""
+    folder = tmp_path / "tests" / "fixtures"
+    shutil.copytree(fixtures, folder, ignore=shutil.ignore_patterns("programs"))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for command, block in (
+        ("bash", readme_block("cd tests/fixtures")),
+        (sys.executable, readme_block("import")),
+    ):
+        script = block.replace("/tmp/profiles", str(tmp_path / "store"))
+        options = ["-e", "-c"] if command == "bash" else ["-c"]
+        done = subprocess.run(
+            [command, *options, script],
+            cwd=tmp_path if command == "bash" else folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
