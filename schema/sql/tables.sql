@@ -7,6 +7,8 @@
 --     .read views.sql
 --     .read macros.sql
 --
+-- With many blocks, `SET disabled_optimizers = 'partial_aggregate_pushdown'` makes the macros twice as fast.
+--
 -- Instead of all blocks below a pattern, `SET VARIABLE samples_files = ['…/samples.parquet', …]`, and
 -- likewise for each other table, names the files of a choice of blocks; variables are read anew by each
 -- query. Each view starts with an empty relation that states the columns and their types: a file of an
