@@ -73,6 +73,8 @@ class LocalObjects:
     def __init__(self, root: Path, operations: DiskOperations | None = None) -> None:
         self._root = root.absolute()
         self._operations = operations or DiskOperations()
+        # Directories whose names are synced.
+        self._durable: set[Path] = set()
 
     @property
     def url(self) -> str:
@@ -135,24 +137,40 @@ class LocalObjects:
         target = self._root / checked_new_path(path)
         temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
         with self._errors(path):
-            self._make_directory(target.parent)
+            self._make_durable(target.parent)
             try:
                 fill(temporary)
                 self._operations.sync_file(temporary)
-                with _names_taken(path):
+                with _names_taken(posixpath.join(self.url, path)):
                     put(temporary, target)
             finally:
                 self._operations.remove(temporary)
             self._operations.sync_directory(target.parent)
 
-    def _make_directory(self, directory: Path) -> None:
-        """Make a directory and those above it, each synced into its parent before anything is put into it."""
-        if directory.is_dir():
-            return
-        if directory != directory.parent:
-            self._make_directory(directory.parent)
-        self._operations.make_directory(directory)
-        self._operations.sync_directory(directory.parent)
+    def _make_durable(self, directory: Path) -> None:
+        """Make a directory and those above it, each synced into its parent before anything is put into it.
+
+        One that is there may just have been made by another, who has not synced it yet: so each is synced once
+        by everybody, from the root on.
+        """
+        if not directory.is_dir():
+            self._durable.clear()
+        for folder in reversed(list(self._not_durable(directory))):
+            there = folder.is_dir()
+            if not there:
+                self._operations.make_directory(folder)
+            # The directory above a root that was there need not be ours to read.
+            with contextlib.suppress(*([PermissionError] if there else [])):
+                self._operations.sync_directory(folder.parent)
+            self._durable.add(folder)
+
+    def _not_durable(self, directory: Path) -> Iterator[Path]:
+        """The directory and those above it up to one that is known to be durable, or is there above the root."""
+        for folder in (directory, *directory.parents):
+            below = folder == self._root or self._root in folder.parents
+            if folder in self._durable or (not below and folder.is_dir()):
+                return
+            yield folder
 
     def _file(self, path: str) -> Path:
         return self._root / checked_path(path)
@@ -170,15 +188,15 @@ class LocalObjects:
 
 
 @contextlib.contextmanager
-def _names_taken(path: str) -> Iterator[None]:
+def _names_taken(where: str) -> Iterator[None]:
     """Map what the last step of a write says."""
     try:
         yield
     except FileExistsError:
-        raise ObjectExists(f"{path}: is there already") from None
+        raise ObjectExists(f"{where}: is there already") from None
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
-            raise StorageError(f"{path}: this file system has no hard links, which commits need") from None
+            raise StorageError(f"{where}: this file system has no hard links, which commits need") from None
         raise
 
 
