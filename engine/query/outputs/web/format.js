@@ -45,9 +45,10 @@ function formatShare(part, whole) {
   return whole ? `${oneDecimal((100 * part) / whole)}%` : "–";
 }
 
-/** How far `after` is from `before`, in percent of `before`. */
+/** How far `after` is from `before`: percent of `before`, or how many times it when that is plainer. */
 function formatChange(before, after) {
   if (!before) return after ? "new" : "–";
+  if (after / before >= 10) return `×${(after / before).toFixed(0)}`;
   return `${signed((100 * (after - before)) / Math.abs(before))}%`;
 }
 

@@ -12,8 +12,6 @@ class FunctionTable {
     this.body = this.table.createTBody();
     scroller.append(this.table);
     scroller.addEventListener("scroll", () => this.render());
-    scroller.addEventListener("focus", () => this.render());
-    scroller.addEventListener("blur", () => this.render());
     scroller.addEventListener("keydown", (event) => this.onKey(event));
     this.body.addEventListener("click", (event) => {
       const row = event.target.closest("tr[data-place]");
@@ -88,8 +86,7 @@ class FunctionTable {
     rows.push(this.spacer(order.length - last));
     if (!order.length) rows.push(this.nothing());
     this.body.replaceChildren(...rows);
-    const active = document.activeElement === scroller && order.length;
-    if (active) scroller.setAttribute("aria-activedescendant", `row-${this.active}`);
+    if (order.length) scroller.setAttribute("aria-activedescendant", `row-${this.active}`);
     else scroller.removeAttribute("aria-activedescendant");
   }
 
@@ -118,7 +115,8 @@ class FunctionTable {
     row.setAttribute("role", "row");
     row.setAttribute("aria-rowindex", String(place + 2));
     row.setAttribute("aria-selected", String(name === this.picked));
-    if (place === this.active && document.activeElement === this.scroller) row.classList.add("active");
+    // Its outline is shown by the style while the table has the focus: rows made anew on focus would lose the click.
+    if (place === this.active) row.classList.add("active");
     row.append(...this.columns.map((column) => this.cell(column, name)));
     return row;
   }
