@@ -9,6 +9,7 @@ import click
 from .asking import EXIT_CODE, existing_store, opened
 from .options import OutputOptions, StoreOptions, only_store_options, output_options
 from .output import Shown, write_json, write_table
+from .progress import progress_bar
 from .values import format_value
 
 if TYPE_CHECKING:
@@ -90,7 +91,12 @@ def verify_blocks(ulids: tuple[str, ...], store: StoreOptions, output: OutputOpt
 
     inspection = _inspect(store)
     chosen = [inspection.find(ulid) for ulid in ulids] or list(inspection.state.blocks)
-    verdicts = list(inspection.verify(chosen))
+    verdicts = []
+    with progress_bar("verify", len(chosen)) as progress:
+        for verdict in inspection.verify(chosen):
+            verdicts.append(verdict)
+            if progress:
+                progress(len(verdicts))
     if any(verdict.problems for verdict in verdicts):
         click.get_current_context().meta[EXIT_CODE] = 1
     columns = {

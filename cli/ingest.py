@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -13,14 +11,13 @@ import click
 
 from .asking import report
 from .options import StoreOptions, only_store_options, packed, time_ns
-from .output import is_terminal, write_text
+from .output import write_text
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..engine.uploads import UploadOptions
     from ..schema.profile import Rules
     from ..schema.request import IngestReport
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ def command(paths: Sequence[str], store: StoreOptions, said: SaidOptions, jobs: 
     uploads = Uploads(paths, said.upload_options())
     database = open_store(store.store, store.tenant)
     try:
-        with _progress(len(uploads)) as progress:
+        with progress_bar("ingest", len(uploads)) as progress:
             done = database.ingest(uploads, IngestOptions(jobs, progress))
     finally:
         database.close()
@@ -128,22 +125,6 @@ def _label(text: str) -> tuple[str, str]:
     if not name or not separator:
         raise click.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--label")
     return name, value
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Progress | None]:
-    """A callback that moves a bar on stderr, where a terminal is there; None elsewhere."""
-    if not is_terminal(sys.stderr):
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("ingest", total=total)
-        yield lambda done: bars.update(task, completed=done)
 
 
 def _write_report(done: IngestReport, name: str) -> None:

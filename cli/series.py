@@ -58,7 +58,7 @@ def command(store: StoreOptions, select: SelectOptions, output: OutputOptions, *
         step_ns = parse_duration_ns(how["step"]) if how["step"] else _step_ns(selection)
         request = SeriesRequest(selection, step_ns, tuple(how["by"]), how["aggregate"] or "sum", how["limit"])
         answer = cast("Rows", ask(connection, request, how["aggregate"]))
-    write_table(answer.table, output, lambda rows: _show(rows, unit_of(answer.profile_type)))
+    write_table(answer.table, output, lambda rows: _show(rows, answer.profile_type, step_ns))
 
 
 def _with_range(selection: Selection, connection: Connection) -> Selection:
@@ -86,15 +86,22 @@ def _step_ns(selection: Selection) -> int:
     return 10**9 * next((step for step in STEPS_S if step * POINTS >= length_s), STEPS_S[-1])
 
 
-def _show(table: pa.Table, unit: str) -> Shown:
+def _show(table: pa.Table, profile_type: str, step_ns: int) -> Shown:
+    """A row for each group; CPU time also as the cores that it kept busy on average."""
     groups: dict[tuple[tuple[str, str], ...], list[tuple[int, float]]] = {}
     for row in table.to_pylist():
         groups.setdefault(tuple(row["labels"]), []).append((row["ts"], row["value"]))
     times = [ts for points in groups.values() for ts, _ in points]
-    first, last = (min(times), max(times)) if times else (0, 0)
-    rows = [_group_row(labels, points, unit, (first, last)) for labels, points in groups.items()]
+    span = (min(times), max(times)) if times else (0, 0)
     header = ["labels", "points", "min", "mean", "max", "total", "graph"]
-    return Shown(header, rows, [False, True, True, True, True, True, False])
+    right = [False, True, True, True, True, True, False]
+    rows = [_group_row(labels, points, unit_of(profile_type), span) for labels, points in groups.items()]
+    if ":cpu:nanoseconds:" in profile_type:
+        header.insert(4, "cores")
+        right.insert(4, True)
+        for row, points in zip(rows, groups.values(), strict=True):
+            row.insert(4, f"{sum(value for _, value in points) / len(points) / step_ns:.3g}")
+    return Shown(header, rows, right)
 
 
 def _group_row(

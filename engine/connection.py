@@ -91,6 +91,9 @@ class Connection:
         self.warnings = tuple(warnings)
         """What is odd about the files that were read."""
 
+    def __repr__(self) -> str:
+        return f"<flameduck connection: {type(self.database).__name__}>"
+
     def __enter__(self) -> Self:
         return self
 

@@ -236,7 +236,7 @@ def test_series(run: Run, store: str) -> None:
 
 def test_series_for_people(run: Run, store: str) -> None:
     lines = run("series", "--type", "cpu", "--by", "version", "--store", store).stdout.splitlines()
-    assert lines[0].split() == ["labels", "points", "min", "mean", "max", "total", "graph"]
+    assert lines[0].split() == ["labels", "points", "min", "mean", "cores", "max", "total", "graph"]
     assert [line.split()[0] for line in lines[1:]] == ["version=v1", "version=v2"]
 
 
