@@ -30,7 +30,7 @@ lint: $(TEST_STAMP)  ## ruff: rules and format.
 
 types: $(TEST_STAMP)  ## mypy, strict, over the package, the tests and the benchmarks.
 	$(BIN)/mypy --no-error-summary
-	$(BIN)/mypy --no-error-summary tests benchmarks
+	$(BIN)/mypy --no-error-summary tests $(if $(wildcard benchmarks/*.py),benchmarks)
 
 contracts: $(TEST_STAMP)  ## import-linter: the layers, one door an outside library.
 	@$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter

@@ -42,7 +42,7 @@ def test_the_decisions_index_is_complete() -> None:
 
 def readme_block(start: str) -> str:
     """The code block of the README that begins with `start`."""
-    blocks = re.findall(
+    blocks: list[str] = re.findall(
         r"^```(?:python)?\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
     )
     return next(block for block in blocks if block.startswith(start))
