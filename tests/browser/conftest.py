@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from flameduck.engine.query.outputs.page import render_html
 from flameduck.schema.request import Flamegraph, FlamegraphDiff
@@ -46,15 +46,19 @@ def complaints() -> list[str]:
 @pytest.fixture
 def open_page(browser: Browser, tmp_path: Path, complaints: list[str]) -> Iterator[OpenPage]:
     """Open an answer's page from a file; the test fails when there are complaints at its end."""
-    contexts = []
+    contexts: list[BrowserContext] = []
 
-    def open_answer(answer: Flamegraph | FlamegraphDiff, unit: str = "count", fragment: str = "", **options: object) -> Page:
+    def open_answer(
+        answer: Flamegraph | FlamegraphDiff, unit: str = "count", fragment: str = "", **options: object
+    ) -> Page:
         file = tmp_path / f"page{len(contexts)}.html"
         file.write_text(render_html(answer, "cpu", unit, "of a test"), encoding="utf-8")
         context = browser.new_context(viewport={"width": 1300, "height": 800}, **options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console", lambda message: complaints.append(message.text) if message.type == "error" else None
+        )
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         page.on("request", lambda request: complaints.append(request.url) if _leaves(request.url) else None)

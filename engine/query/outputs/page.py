@@ -66,14 +66,14 @@ def json_in_html(value: object) -> str:
 def _described(query: TreeQuery) -> str:
     """What a query selects, for a person."""
     selection = query.selection
-    parts = [] if selection.selector in ("", "{}") else [selection.selector]
+    parts = [selection.selector if selection.selector not in ("", "{}") else "all profiles"]
     if selection.start_ns is not None or selection.end_ns is not None:
         parts.append(f"{_moment(selection.start_ns, 'the first')} to {_moment(selection.end_ns, 'the last')}")
     if query.aggregate != "sum":
         parts.append({"avg": "average", "last": "last profile"}[query.aggregate])
     if query.granularity != "function":
         parts.append(f"by {query.granularity}")
-    return ", ".join(parts) or "all profiles"
+    return ", ".join(parts)
 
 
 def _moment(time_ns: int | None, without: str) -> str:

@@ -38,7 +38,9 @@ class _Row:
 
     def take(self, order: IntArray) -> _Row:
         """The bars at these places."""
-        return _Row(self.name[order], self.start[order], self.total[order], self.own[order], self.parent[order])
+        return _Row(
+            self.name[order], self.start[order], self.total[order], self.own[order], self.parent[order]
+        )
 
 
 def page_tree(answer: Flamegraph | FlamegraphDiff) -> PageTree:
@@ -47,9 +49,9 @@ def page_tree(answer: Flamegraph | FlamegraphDiff) -> PageTree:
     rows = [_row(level, sides) for level in answer.levels]
     rows.append(_row((), sides))
     names = list(answer.names)
-    for depth, (above, below) in enumerate(zip(rows, rows[1:], strict=False)):
-        below.parent = _parents(above, below)
-        rows[depth + 1] = _with_unexplained(above, below, names)
+    for depth in range(1, len(rows)):
+        rows[depth].parent = _parents(rows[depth - 1], rows[depth])
+        rows[depth] = _with_unexplained(rows[depth - 1], rows[depth], names)
     position = _positions(rows)
     depth_of = np.repeat(np.arange(len(rows)), [len(row.name) for row in rows])
     order = np.argsort(position)

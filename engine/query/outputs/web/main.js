@@ -132,7 +132,8 @@ function crumb(node) {
   }
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = shownName(names[tree.name[node]]).slice(0, 120);
+  button.title = shownName(names[tree.name[node]]);
+  button.textContent = splitName(names[tree.name[node]])[1].slice(0, 120);
   button.addEventListener("click", () => zoomTo(node));
   if (node === graph.zoom) {
     button.setAttribute("aria-current", "true");

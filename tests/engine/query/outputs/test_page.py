@@ -15,7 +15,7 @@ from flameduck.schema.request import Flamegraph, FlamegraphDiff
 HOSTILE = [
     "</script><script>alert(1)</script>",
     "<!--<script>",
-    '"quotes\' and `ticks`',
+    "\"quotes' and `ticks`",
     "line\u2028separator\u2029\n\x00",
     "ünïcødé 関数 🔥",
     "{{script}} {{data}}",
@@ -53,9 +53,15 @@ def data_of(page: str) -> dict[str, object]:
             [(0, "total", 0), (1, "a", 2), (2, "b", 3), (2, "c", 1), (1, "d", 0), (2, "b", 4)],
         ),
         # A bar without value between two with.
-        ([[0, 5, 0, 0], [0, 2, 2, 1, 0, 0, 0, 2, 0, 3, 3, 3]], [(0, "total", 0), (1, "a", 2), (1, "b", 0), (1, "c", 3)]),
+        (
+            [[0, 5, 0, 0], [0, 2, 2, 1, 0, 0, 0, 2, 0, 3, 3, 3]],
+            [(0, "total", 0), (1, "a", 2), (1, "b", 0), (1, "c", 3)],
+        ),
         # a: own 1, children 5 and -5: full after the first one, had it not another.
-        ([[0, 1, 0, 0], [0, 1, 1, 1], [1, 5, 5, 2, 0, -5, -5, 3]], [(0, "total", 0), (1, "a", 1), (2, "b", 5), (2, "c", -5)]),
+        (
+            [[0, 1, 0, 0], [0, 1, 1, 1], [1, 5, 5, 2, 0, -5, -5, 3]],
+            [(0, "total", 0), (1, "a", 1), (2, "b", 5), (2, "c", -5)],
+        ),
     ],
 )
 def test_levels_become_a_tree(levels: list[list[int]], expected: list[tuple[object, ...]]) -> None:
@@ -63,15 +69,26 @@ def test_levels_become_a_tree(levels: list[list[int]], expected: list[tuple[obje
 
 
 def test_negative_mass_that_was_cut_becomes_a_bar() -> None:
-    levels = [[0, 3, 0, 0], [0, 5, 5, 1]]
-    assert shape(single(["a"], levels)) == [(0, "total", 0), (1, "a", 5), (1, "other", -2)]
+    levels = [[0, 9, 0, 0], [0, 3, 0, 1, 0, 7, 0, 2], [0, 5, 5, 1, -2, 7, 7, 2]]
+    expected = [("total", 0), ("a", 0), ("a", 5), ("other", -2), ("b", 0), ("b", 7), ("other", -1)]
+    assert [node[1:] for node in shape(single(["a", "b"], levels))] == expected
 
 
 def test_diff_levels_become_a_tree_of_two_sides() -> None:
     # Left: a 4, with b 1. Right: b 5 under a new c.
-    levels = [[0, 4, 0, 0, 5, 0, 0], [0, 4, 3, 0, 0, 0, 1, 0, 0, 0, 0, 5, 0, 3], [3, 1, 1, 0, 0, 0, 2, 0, 0, 0, 0, 5, 5, 2]]
+    levels = [
+        [0, 4, 0, 0, 5, 0, 0],
+        [0, 4, 3, 0, 0, 0, 1, 0, 0, 0, 0, 5, 0, 3],
+        [3, 1, 1, 0, 0, 0, 2, 0, 0, 0, 0, 5, 5, 2],
+    ]
     answer = FlamegraphDiff(["total", "a", "b", "c"], levels, 9, 5, 4, 5)
-    assert shape(answer) == [(0, "total", 0, 0), (1, "a", 3, 0), (2, "b", 1, 0), (1, "c", 0, 0), (2, "b", 0, 5)]
+    assert shape(answer) == [
+        (0, "total", 0, 0),
+        (1, "a", 3, 0),
+        (2, "b", 1, 0),
+        (1, "c", 0, 0),
+        (2, "b", 0, 5),
+    ]
 
 
 def test_levels_that_do_not_fit_together_are_refused() -> None:
@@ -113,7 +130,9 @@ def test_embedded_json_is_ascii_without_an_opening_bracket() -> None:
 def test_the_page_needs_nothing_else() -> None:
     page = render_html(single(["f"], [[0, 1, 0, 0], [0, 1, 1, 1]]), "title", "count")
     assert not re.search(r'\b(src|href)\s*=\s*"(?!data:,")', page)
-    assert not re.search(r"https?:|//[a-z]+\.|@import|url\(|\bfetch\(|XMLHttpRequest|\beval\(|innerHTML", page)
+    assert not re.search(
+        r"https?:|//[a-z]+\.|@import|url\(|\bfetch\(|XMLHttpRequest|\beval\(|innerHTML", page
+    )
     assert "default-src 'none'" in page
     assert "unsafe" not in page
 
