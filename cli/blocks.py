@@ -10,7 +10,7 @@ from .asking import EXIT_CODE, existing_store, opened
 from .options import OutputOptions, StoreOptions, only_store_options, output_options
 from .output import Shown, write_json, write_table
 from .progress import progress_bar
-from .values import format_value
+from .values import format_second, format_value
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,14 +116,12 @@ def _inspect(store: StoreOptions) -> Inspection:
 
 
 def _show(table: pa.Table) -> Shown:
-    from ..schema.times import format_time_ns
-
     rows = [
         [
             row["ulid"],
             str(row["level"]),
-            format_time_ns(row["min_ts"]),
-            format_time_ns(row["max_ts"]),
+            format_second(row["min_ts"]),
+            format_second(row["max_ts"]),
             f"{row['profiles']:,}",
             f"{row['samples']:,}",
             format_value(row["size_bytes"], "bytes"),

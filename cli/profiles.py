@@ -17,7 +17,7 @@ from .options import (
     store_options,
 )
 from .output import Shown, notes, write_table
-from .values import format_value, unit_of
+from .values import format_second, format_value, unit_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,20 +47,17 @@ def command(store: StoreOptions, select: SelectOptions, limit: int, output: Outp
 
 
 def _show(table: pa.Table) -> Shown:
-    from ..engine.cells import json_rows
-    from ..schema.times import format_time_ns
-
     rows = [
         [
-            format_time_ns(row["ts"]) if isinstance(row["ts"], int) else row["ts"],
+            format_second(row["ts"]),
             row["profile_type"],
             row["service_name"] or "",
             str(row["samples"]),
             format_value(row["total"], unit_of(row["profile_type"])),
             format_value(row["duration_ns"], "ns") if row["duration_ns"] else "",
-            row["profile_id"],
+            str(row["profile_id"]),
         ]
-        for row in json_rows(table)
+        for row in table.to_pylist()
     ]
     header = ["time", "type", "service", "samples", "total", "duration", "profile_id"]
     return Shown(header, rows, [False, False, False, True, True, True, False])

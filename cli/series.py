@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -54,35 +53,25 @@ def command(store: StoreOptions, select: SelectOptions, output: OutputOptions, *
     from ..schema.times import parse_duration_ns
 
     with opened(store) as connection:
-        selection = _with_range(select.selection(), connection)
-        step_ns = parse_duration_ns(how["step"]) if how["step"] else _step_ns(selection)
+        selection = select.selection()
+        step_ns = parse_duration_ns(how["step"]) if how["step"] else _step_ns(selection, connection)
         request = SeriesRequest(selection, step_ns, tuple(how["by"]), how["aggregate"] or "sum", how["limit"])
         answer = cast("Rows", ask(connection, request, how["aggregate"]))
     write_table(answer.table, output, lambda rows: _show(rows, answer.profile_type, step_ns))
 
 
-def _with_range(selection: Selection, connection: Connection) -> Selection:
-    """The selection with the open ends of its range set to where the stored profiles end."""
-    if selection.start_ns is not None and selection.end_ns is not None:
-        return selection
+def _step_ns(selection: Selection, connection: Connection) -> int:
+    """The smallest usual step that cuts the range into no more than about a hundred buckets."""
     import pyarrow.compute as pc
 
     from ..schema.request import BlocksRequest
 
-    blocks = cast("Rows", connection.database.ask(BlocksRequest())).table
-    first, last = pc.min(blocks["min_ts"]).as_py(), pc.max(blocks["max_ts"]).as_py()
-    if first is None:
-        return selection
-    return replace(
-        selection,
-        start_ns=first if selection.start_ns is None else selection.start_ns,
-        end_ns=last + 1 if selection.end_ns is None else selection.end_ns,
-    )
-
-
-def _step_ns(selection: Selection) -> int:
-    """The smallest usual step that cuts the range into no more than about a hundred buckets."""
-    length_s = ((selection.end_ns or 0) - (selection.start_ns or 0)) / 10**9
+    start_ns, end_ns = selection.start_ns, selection.end_ns
+    if start_ns is None or end_ns is None:
+        blocks = cast("Rows", connection.database.ask(BlocksRequest())).table
+        start_ns = (pc.min(blocks["min_ts"]).as_py() or 0) if start_ns is None else start_ns
+        end_ns = (pc.max(blocks["max_ts"]).as_py() or 0) if end_ns is None else end_ns
+    length_s = (end_ns - start_ns) / 10**9
     return 10**9 * next((step for step in STEPS_S if step * POINTS >= length_s), STEPS_S[-1])
 
 

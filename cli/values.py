@@ -47,6 +47,13 @@ def format_share(value: float, total: float) -> str:
     return f"{100 * value / total:.1f}%" if total else ""
 
 
+def format_second(time_ns: int) -> str:
+    """A time in UTC, to the second."""
+    from ..schema.times import format_time_ns
+
+    return format_time_ns(time_ns // 10**9 * 10**9)
+
+
 def column_sum(table: pa.Table, name: str) -> int:
     """The sum of a column of integers, 0 without rows."""
     import pyarrow.compute as pc

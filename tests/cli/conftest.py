@@ -3,20 +3,62 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
 from flameduck.cli.main import cli
+from flameduck.schema.errors import InvalidSql
+from flameduck.schema.profile import Upload
 from flameduck.schema.proto import profile_pb2
+from flameduck.schema.request import (
+    DEFAULT_INGEST,
+    Answer,
+    IngestOptions,
+    IngestReport,
+    Request,
+    Rows,
+    SqlRequest,
+)
 
 Run = Callable[..., Result]
 CPU = (("samples", "count"), ("cpu", "nanoseconds"))
 START_NS = 1_750_000_000 * 10**9
 HEAP = (("alloc_space", "bytes"), ("inuse_space", "bytes"))
 MINUTE_NS = 60 * 10**9
+
+
+class Recorder:
+    """A database of one profile type that remembers what it was asked, and refuses the SQL `bad`."""
+
+    def __init__(self, profile_type: str = "") -> None:
+        self.profile_type = profile_type
+        self.asked: list[Request] = []
+        self.queries: list[str] = []
+
+    def ask(self, request: Request) -> Answer:
+        self.asked.append(request)
+        return Rows(pa.table({}), self.profile_type)
+
+    def sql(self, request: SqlRequest) -> pa.Table:
+        self.queries.append(request.text)
+        if request.text == "bad":
+            raise InvalidSql("no such column")
+        return pa.table({"n": [len(self.queries)]})
+
+    def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+@pytest.fixture(name="recorder")
+def _recorder() -> type[Recorder]:
+    return Recorder
 
 
 def make_pprof(

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
+from typing import Any
+
 import pytest
 
 from flameduck.cli.asking import ask
 from flameduck.engine.connection import Connection
 from flameduck.schema.request import (
-    Answer,
     DiffTopRequest,
     ExportRequest,
-    IngestOptions,
-    IngestReport,
     Request,
-    Rows,
     SandwichRequest,
     Selection,
     SeriesRequest,
-    SqlRequest,
     TopRequest,
     TreeQuery,
 )
@@ -27,30 +23,8 @@ CPU = "process_cpu:cpu:nanoseconds:cpu:nanoseconds"
 SPACE = "memory:inuse_space:bytes:space:bytes"
 
 
-class Recorder:
-    """A database of one profile type that remembers what it was asked."""
-
-    def __init__(self, profile_type: str) -> None:
-        self.profile_type = profile_type
-        self.asked: list[Request] = []
-
-    def ask(self, request: Request) -> Answer:
-        self.asked.append(request)
-        return Rows(pa.table({}), self.profile_type)
-
-    def sql(self, request: SqlRequest) -> pa.Table:
-        raise NotImplementedError
-
-    def ingest(self, uploads: object, options: IngestOptions = IngestOptions()) -> IngestReport:  # noqa: B008
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
-
-
-def aggregates(kind: str, request: Request, given: str | None = None) -> list[str]:
+def aggregates(database: Any, request: Request, given: str | None = None) -> list[str]:
     """The aggregate of each question that one `ask` led to."""
-    database = Recorder(kind)
     ask(Connection(database), request, given)
     return [str(getattr(request, "aggregate", "") or request.tree.aggregate) for request in database.asked]  # type: ignore[union-attr]
 
@@ -75,15 +49,15 @@ def top(profile_type: str = "", **more: object) -> TopRequest:
     ],
 )
 def test_which_aggregate_is_asked_for(
-    kind: str, request_: Request, given: str | None, asked: list[str]
+    recorder: Any, kind: str, request_: Request, given: str | None, asked: list[str]
 ) -> None:
-    assert aggregates(kind, request_, given) == asked
+    assert aggregates(recorder(kind), request_, given) == asked
 
 
-def test_every_tree_of_a_request_is_averaged() -> None:
+def test_every_tree_of_a_request_is_averaged(recorder: Any) -> None:
     tree = TreeQuery(Selection(profile_type=SPACE))
     averaged = TreeQuery(Selection(profile_type=SPACE), aggregate="avg")
-    database = Recorder(SPACE)
+    database = recorder(SPACE)
     ask(Connection(database), DiffTopRequest(tree, tree))
     ask(
         Connection(database),
@@ -95,8 +69,8 @@ def test_every_tree_of_a_request_is_averaged() -> None:
     ]
 
 
-def test_people_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    ask(Connection(Recorder(SPACE)), top())
+def test_people_are_told(recorder: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ask(Connection(recorder(SPACE)), top())
     assert "inuse_space is a gauge: averaged" in capsys.readouterr().err
-    ask(Connection(Recorder(CPU)), top())
+    ask(Connection(recorder(CPU)), top())
     assert capsys.readouterr().err == ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
 import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import CompleteEvent
@@ -16,66 +17,46 @@ from flameduck.cli import sql_prompt
 from flameduck.cli.options import OutputOptions
 from flameduck.cli.schema import reference_names
 from flameduck.engine.connection import Connection
-from flameduck.schema.errors import InvalidSql
-from flameduck.schema.request import Answer, IngestOptions, IngestReport, Request, SqlRequest
+
+TypeKeys = Callable[[str], list[str]]
 
 
-class Recorder:
-    """A database that remembers the SQL it was given, and refuses `bad`."""
+@pytest.fixture
+def type_keys(recorder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TypeKeys:
+    """Run the prompt with some keys typed, and hand back the queries."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
-    def __init__(self) -> None:
-        self.queries: list[str] = []
+    def type_(typed: str) -> list[str]:
+        database = recorder()
+        with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+            keys.send_text(typed)
+            sql_prompt.run_prompt(Connection(database), OutputOptions("table", None))
+        queries: list[str] = database.queries
+        return queries
 
-    def ask(self, request: Request) -> Answer:
-        raise NotImplementedError
-
-    def ingest(self, uploads: object, options: IngestOptions = IngestOptions()) -> IngestReport:  # noqa: B008
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
-
-    def sql(self, request: SqlRequest) -> pa.Table:
-        self.queries.append(request.text)
-        if request.text == "bad":
-            raise InvalidSql("no such column")
-        return pa.table({"n": [len(self.queries)]})
+    return type_
 
 
-def run(typed: str, monkeypatch: pytest.MonkeyPatch, state: Path) -> Recorder:
-    """The prompt, with these keys typed."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(state))
-    database = Recorder()
-    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
-        keys.send_text(typed)
-        sql_prompt.run_prompt(Connection(database), OutputOptions("table", None))
-    return database
-
-
-def test_a_query_may_have_several_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    database = run("SELECT 1\nFROM x;\n.quit\n", monkeypatch, tmp_path)
-    assert database.queries == ["SELECT 1\nFROM x"]
+def test_a_query_may_have_several_lines(type_keys: TypeKeys) -> None:
+    assert type_keys("SELECT 1\nFROM x;\n.quit\n") == ["SELECT 1\nFROM x"]
 
 
 def test_an_error_is_shown_and_the_prompt_goes_on(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    type_keys: TypeKeys, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    database = run("bad;\ngood;\n\x04", monkeypatch, tmp_path)
-    assert database.queries == ["bad", "good"]
+    assert type_keys("bad;\ngood;\n\x04") == ["bad", "good"]
     shown = capfd.readouterr()
     assert "no such column" in shown.err
     assert shown.out == "n\n2\n"
 
 
-def test_help_lists_the_dot_commands(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(".help\n;\n\n.quit\n", monkeypatch, tmp_path).queries == []
+def test_help_lists_the_dot_commands(type_keys: TypeKeys, capfd: pytest.CaptureFixture[str]) -> None:
+    assert type_keys(".help\n;\n\n.quit\n") == []
     assert ".schema" in capfd.readouterr().out
 
 
-def test_history_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    run("SELECT 42;\n.quit\n", monkeypatch, tmp_path)
+def test_history_is_kept(type_keys: TypeKeys, tmp_path: Path) -> None:
+    type_keys("SELECT 42;\n.quit\n")
     assert "SELECT 42;" in (tmp_path / "flameduck" / "sql_history").read_text()
 
 
