@@ -83,12 +83,14 @@ $(BASE_STAMP): | $(BIN)/python
 $(TEST_STAMP): | $(BIN)/python
 	$(call install,requirements/test.txt,test)
 
-# Chromium comes from Debian, which takes root; elsewhere the browser tests find their own or are skipped by name.
+# Chromium, and a library that its driver needs, come from Debian, which takes root; elsewhere the browser tests find
+# their own or are skipped by name.
 browser:
-	@command -v chromium >/dev/null || [ -e .cache/no-chromium ] || { \
+	@command -v chromium >/dev/null && ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || [ -e .cache/no-chromium ] || { \
 		grep -qs '^ID=debian' /etc/os-release && [ "$$(id -u)" = 0 ] || exit 0; \
 		echo "installing chromium"; \
-		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium; } >/dev/null 2>&1 \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium libatomic1; } \
+			>/dev/null 2>&1 \
 		|| { mkdir -p .cache && touch .cache/no-chromium; echo "no chromium here: browser tests will be skipped"; }; }
 
 clean:  ## Remove what make and the tools wrote.
