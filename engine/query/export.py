@@ -25,7 +25,7 @@ from .calltree import CallTree, largest_nodes, order_nodes
 from .locations import gather_locations
 from .opened import OpenBlock
 from .snapshot import Resolved, Snapshot, resolve, resolve_all_types
-from .trees import answer_diff, answer_flamegraph, answer_top, gather
+from .trees import answer_diff, answer_flamegraph, answer_sandwich, answer_top, gather
 from .weights import Profiles, profiles_of, weighted
 
 IntArray = npt.NDArray[np.int64]
@@ -62,7 +62,9 @@ class Export:
         return order_nodes(largest_nodes(nodes, nodes.column("total").to_numpy(), self.request.max_nodes))
 
     def flamegraph(self) -> Flamegraph | FlamegraphDiff:
-        """The flame graph, or the diff when there is a second query."""
+        """The flame graph, or the diff when there is a second query, or the sandwich that is asked for."""
+        if self.request.sandwich is not None:
+            return answer_sandwich(self.snapshot, self.request.sandwich)
         if self.request.versus is not None:
             return answer_diff(
                 self.snapshot, DiffRequest(self.request.tree, self.request.versus, self.request.max_nodes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,16 +65,21 @@ def answer_top(snapshot: Snapshot, request: TopRequest) -> Rows:
 
 
 def top_table(nodes: pa.Table) -> pa.Table:
-    """Self and total by name, largest self first; recursion counts once in total."""
+    """Self and total by name, largest self first; recursion counts once in total.
+
+    A function without a name is `<unknown>` here, as pprof prints it.
+    """
     inner = nodes.filter(pc.greater(nodes.column("depth"), 0)).combine_chunks()
     column = inner.column("name").combine_chunks()
-    code, dictionary = column.indices.to_numpy(), column.dictionary
-    own, total = np.zeros(len(dictionary), np.int64), np.zeros(len(dictionary), np.int64)
+    shown = pc.if_else(pc.equal(column.dictionary, ""), "<unknown>", column.dictionary).dictionary_encode()
+    code = shown.indices.to_numpy()[column.indices.to_numpy()]
+    own, total = np.zeros(len(shown.dictionary), np.int64), np.zeros(len(shown.dictionary), np.int64)
     np.add.at(own, code, inner.column("self").to_numpy())
-    first = inner.column("first").to_numpy(zero_copy_only=False)
+    first = inner.column("first").to_numpy()
     np.add.at(total, code[first], inner.column("total").to_numpy()[first])
     used = np.unique(code)
-    table = pa.table({"function": dictionary.take(pa.array(used)), "self": own[used], "total": total[used]})
+    functions = shown.dictionary.take(pa.array(used))
+    table = pa.table({"function": functions, "self": own[used], "total": total[used]})
     order = [("self", "descending"), ("total", "descending"), ("function", "ascending")]
     return table.take(pc.sort_indices(table, sort_keys=order))
 
@@ -112,24 +118,32 @@ def answer_diff(snapshot: Snapshot, request: DiffRequest, other: Snapshot | None
 def answer_diff_top(snapshot: Snapshot, request: DiffTopRequest, other: Snapshot | None = None) -> Rows:
     """Functions of two call trees, the largest change first."""
     sides = _Sides.of(snapshot, other or snapshot, request.left, request.right)
-    left, right = (top_table(partial.nodes) for partial in (sides.left, sides.right))
-    names = pa.concat_arrays(
-        [left.column("function").combine_chunks(), right.column("function").combine_chunks()]
-    ).unique()
-    columns: dict[str, npt.NDArray[np.generic]] = {}
-    for side, table, unit in (
-        ("left", left, sides.unit("left", request.normalise)),
-        ("right", right, sides.unit("right", request.normalise)),
-    ):
-        rows = pc.index_in(names, value_set=table.column("function").combine_chunks())
-        for name in ("self", "total"):
-            values = pc.fill_null(table.column(name).take(rows), 0).to_numpy()
-            columns[f"{side}_{name}"] = values if unit is None else values / unit
-    columns["delta"] = columns["right_total"] - columns["left_total"]  # type: ignore[operator]
-    table = pa.table({"function": names} | columns)
-    own_change = columns["right_self"] - columns["left_self"]  # type: ignore[operator]
-    order = np.lexsort((-np.abs(own_change), -np.abs(columns["delta"])))
+    left, right = top_table(sides.left.nodes), top_table(sides.right.nodes)
+    functions = pa.chunked_array([*left.column("function").chunks, *right.column("function").chunks]).unique()
+    of_left = _values_of(left, functions, sides.unit("left", request.normalise))
+    of_right = _values_of(right, functions, sides.unit("right", request.normalise))
+    delta = of_right["total"] - of_left["total"]
+    table = pa.table(
+        {
+            "function": functions,
+            "left_self": of_left["self"],
+            "right_self": of_right["self"],
+            "left_total": of_left["total"],
+            "right_total": of_right["total"],
+            "delta": delta,
+        }
+    )
+    table = table.take(pc.sort_indices(table, sort_keys=[("function", "ascending")]))
+    own_change = np.abs(table.column("right_self").to_numpy() - table.column("left_self").to_numpy())
+    order = np.lexsort((-own_change, -np.abs(table.column("delta").to_numpy())))
     return Rows(_limited(table.take(order), request.limit), sides.profile_type, sides.notes)
+
+
+def _values_of(top: pa.Table, functions: pa.Array, unit: float | None) -> dict[str, npt.NDArray[Any]]:
+    """Self and total of each function, 0 where the table lacks it, divided by `unit` if there is one."""
+    rows = pc.index_in(functions, value_set=top.column("function").combine_chunks())
+    columns = {name: pc.fill_null(top.column(name).take(rows), 0).to_numpy() for name in ("self", "total")}
+    return {name: values if unit is None else values / unit for name, values in columns.items()}
 
 
 class _Sides:
