@@ -20,6 +20,7 @@ from ...schema.profile import NormalisedBatch
 from ..trie import Ragged
 from .numbering import Lookup, first_rows
 from .part_tries import PartTries, SymbolTables, build_part_tries
+from .sample_columns import SampleColumns
 from .sample_rows import SampleRows, arrange_samples
 
 IntArray = npt.NDArray[np.int64]
@@ -60,13 +61,22 @@ class BlockBuilder:
 
     def __init__(self) -> None:
         self._profiles: list[pa.Table] = []
-        self._samples: list[pa.Table] = []
+        self._samples = SampleColumns()
         self._attempts: list[IntArray] = []
         self._attempt = 0
         self._known = {name: Lookup(schema, schema.names[0]) for name, schema in _SYMBOLS.items()}
         self.profiles = 0
-        self.samples = 0
-        self.size_bytes = 0
+
+    @property
+    def samples(self) -> int:
+        """Samples so far, copies included."""
+        return len(self._samples)
+
+    @property
+    def size_bytes(self) -> int:
+        """About what the collected batches hold in memory."""
+        held = sum(int(table.nbytes) for table in self._profiles) + self._samples.size_bytes
+        return held + sum(known.size_bytes for known in self._known.values())
 
     def add(self, batch: NormalisedBatch, continues: bool = False) -> None:
         """Take a batch; `continues` says that its profiles are more of those in the batch before.
@@ -74,26 +84,23 @@ class BlockBuilder:
         Raises `CorruptBlock` when two different things have one hash.
         """
         self._attempt += 0 if continues else 1
+        rows = {name: known.add(getattr(batch, name)) for name, known in self._known.items()}
         self._profiles.append(batch.profiles)
-        self._samples.append(batch.samples)
         self._attempts.append(np.full(len(batch.profiles), self._attempt, np.int64))
+        self._samples.add(batch, rows["stacks"])
         self.profiles += len(batch.profiles)
-        self.samples += len(batch.samples)
-        self.size_bytes += int(batch.profiles.nbytes) + int(batch.samples.nbytes)
-        for name, known in self._known.items():
-            self.size_bytes += known.add(getattr(batch, name))
 
     def build(self, origin: BlockOrigin) -> BlockTables:
-        """Number, sort and lay out everything that was added."""
+        """Number, sort and lay out everything that was added; the builder is empty afterwards."""
         symbols = {name: known.table() for name, known in self._known.items()}
-        profiles = pa.concat_tables(self._profiles or [profile.PROFILES.empty_table()]).combine_chunks()
-        samples = pa.concat_tables(self._samples or [profile.SAMPLES.empty_table()]).combine_chunks()
-        attempts = np.concatenate(self._attempts) if self._attempts else np.zeros(0, np.int64)
         series = _number_series(symbols["series"])
-        rows = arrange_samples(profiles, samples, attempts, series, symbols["labelsets"])
+        profiles = pa.concat_tables([profile.PROFILES.empty_table(), *self._profiles]).combine_chunks()
+        attempts = np.concatenate([np.zeros(0, np.int64), *self._attempts])
+        collected = self._samples.take_all()
+        self._profiles, self._attempts, self._samples = [], [], SampleColumns()
+        rows = arrange_samples(profiles, attempts, collected, series, symbols["labelsets"])
         functions, locations, mappings, symbol_tables = _number_symbols(symbols)
         tries = build_part_tries(rows.part_stacks, symbols["stacks"], symbol_tables)
-        block = origin.block
         laid_out = {
             "index": _index_table(series, rows),
             "profiles": rows.profiles,
@@ -106,7 +113,7 @@ class BlockBuilder:
             "mappings": mappings,
             "labelsets": _number_labelsets(symbols["labelsets"]),
         }
-        stored = {name: _with_block(table, block, name) for name, table in laid_out.items()}
+        stored = {name: _with_block(table, origin.block, name) for name, table in laid_out.items()}
         return BlockTables(_describe(origin, stored, rows, tries), stored)
 
 

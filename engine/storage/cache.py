@@ -51,10 +51,7 @@ class BlockFiles:
             return local
         name = self._cache_name(path)
         found = self._cache.find_whole(name)
-        if found is None:
-            self._cache.make_room(self._size(path))
-            found = self._cache.whole(name, partial(self._chunks, path))
-        return str(found)
+        return str(found or self._cache.whole(name, self._size(path), partial(self._chunks, path)))
 
     def paths(self, paths: Sequence[str]) -> list[str]:
         """What DuckDB can read in place of each object, once it was given `filesystem`."""

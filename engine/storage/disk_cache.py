@@ -57,9 +57,10 @@ class DiskCache:
         self._keep_s = keep_s
         # One thread at a time fetches the parts that share a stripe.
         self._stripes = [Lock() for _ in range(_STRIPES)]
-        # Guards `_total_bytes`, None until the directory was looked through.
-        self._total_lock = Lock()
-        self._total_bytes: int | None = None
+        # Guards `_disk_bytes`, None until the directory was looked through, and `_arriving_bytes`.
+        self._room_lock = Lock()
+        self._disk_bytes: int | None = None
+        self._arriving_bytes = 0
         # Whole copies whose bytes this process has checked.
         self._checked: set[Path] = set()
 
@@ -75,15 +76,16 @@ class DiskCache:
             self._checked.add(found)
             return found if _renew(found) else None
 
-    def whole(self, name: str, chunks: Callable[[], Iterable[bytes]]) -> Path:
-        """The whole copy of an object, made of `chunks()` unless it is there."""
+    def whole(self, name: str, size_bytes: int, chunks: Callable[[], Iterable[bytes]]) -> Path:
+        """The whole copy of an object, made of `chunks()` unless it is there, even if that is over the bound."""
         found = self.find_whole(name)
         if found is not None:
             return found
         with self._stripe(name, WHOLE):
             found = self.find_whole(name)
             if found is None:
-                found = self._store(name, WHOLE, chunks())
+                self._reserve(size_bytes)
+                found = self._store(name, WHOLE, size_bytes, chunks())
                 self._checked.add(found)
             return found
 
@@ -102,17 +104,33 @@ class DiskCache:
 
     def store_piece(self, name: str, number: int, data: bytes) -> None:
         """Keep a piece of an object, if there is room."""
-        if self.make_room(len(data)):
-            self._store(name, str(number), [data])
+        if self._reserve(len(data)):
+            self._store(name, str(number), len(data), [data])
+        else:
+            self._arrived(len(data), stored=False)
 
     def make_room(self, size_bytes: int) -> bool:
         """Remove what was used longest ago until `size_bytes` more fit; false when they cannot."""
-        with self._total_lock, _cache_errors(self._directory):
-            if self._total_bytes is None:
-                self._total_bytes = sum(copy.size_bytes for copy in self._copies())
-            if self._total_bytes + size_bytes > self._max_bytes:
-                self._total_bytes = self._evict(size_bytes)
-            return self._total_bytes + size_bytes <= self._max_bytes
+        fits = self._reserve(size_bytes)
+        self._arrived(size_bytes, stored=False)
+        return fits
+
+    def _reserve(self, size_bytes: int) -> bool:
+        """Count bytes that are about to arrive, with or without room for them."""
+        with self._room_lock, _cache_errors(self._directory):
+            if self._disk_bytes is None:
+                self._disk_bytes = sum(copy.size_bytes for copy in self._copies())
+            if self._disk_bytes + self._arriving_bytes + size_bytes > self._max_bytes:
+                self._disk_bytes = self._evict(self._arriving_bytes + size_bytes)
+            self._arriving_bytes += size_bytes
+            return self._disk_bytes + self._arriving_bytes <= self._max_bytes
+
+    def _arrived(self, size_bytes: int, stored: bool) -> None:
+        """Count bytes that were reserved as stored, or as never to come."""
+        with self._room_lock:
+            self._arriving_bytes -= size_bytes
+            if stored and self._disk_bytes is not None:
+                self._disk_bytes += size_bytes
 
     def _evict(self, size_bytes: int) -> int:
         """Remove old copies; returns the bytes left on disk, where other processes work too."""
@@ -157,26 +175,32 @@ class DiskCache:
         except OSError as error:
             raise StorageError(f"cache {self._directory}: {error.strerror or error}") from None
 
-    def _store(self, name: str, part: str, chunks: Iterable[bytes]) -> Path:
+    def _store(self, name: str, part: str, size_bytes: int, chunks: Iterable[bytes]) -> Path:
+        """Keep bytes for which room was reserved."""
+        stored = False
+        try:
+            with _cache_errors(self._directory):
+                target = self._write(name, part, chunks)
+            stored = True
+            return target
+        finally:
+            self._arrived(size_bytes, stored)
+
+    def _write(self, name: str, part: str, chunks: Iterable[bytes]) -> Path:
         """Write under another name, then rename. Not synced: the checksum tells what a crash did."""
-        folder = self._folder(name)
-        with _cache_errors(folder):
-            temporary, file = _new_file(folder)
-            digest, size_bytes = xxhash.xxh3_128(), 0
-            try:
-                with file:
-                    for chunk in chunks:
-                        file.write(chunk)
-                        digest.update(chunk)
-                        size_bytes += len(chunk)
-                target = folder / _file_name(part, size_bytes, digest.hexdigest())
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
-        with self._total_lock:
-            if self._total_bytes is not None:
-                self._total_bytes += size_bytes
-        return target
+        temporary, file = _new_file(self._folder(name))
+        digest, size_bytes = xxhash.xxh3_128(), 0
+        try:
+            with file:
+                for chunk in chunks:
+                    file.write(chunk)
+                    digest.update(chunk)
+                    size_bytes += len(chunk)
+            target = temporary.with_name(_file_name(part, size_bytes, digest.hexdigest()))
+            temporary.replace(target)
+            return target
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _folder(self, name: str) -> Path:
         key = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()

@@ -28,26 +28,39 @@ class Lookup:
         self._chunks = [schema.empty_table()]
         self._keys = np.zeros(0, np.uint64)
         self._rows = np.zeros(0, np.int64)
+        self.size_bytes = 0
 
-    def add(self, table: pa.Table) -> int:
-        """Take the rows whose keys are new; returns their bytes. Raises `CorruptBlock` on contradiction."""
-        unique, first = np.unique(table.column(self._key).to_numpy(), return_index=True)
-        slot = np.searchsorted(self._keys, unique)
-        hit = np.zeros(len(unique), np.bool_)
+    def add(self, table: pa.Table) -> IntArray:
+        """Take the rows whose keys are new; returns, for each row given, where its key is in `table()`.
+
+        Raises `CorruptBlock` when a known key brings other content.
+        """
+        keys = table.column(self._key).to_numpy()
+        order = np.argsort(keys)
+        wanted = keys[order]
+        repeated = np.append(False, wanted[1:] == wanted[:-1])[: len(wanted)]
+        slot = np.searchsorted(self._keys, wanted)
+        hit = np.zeros(len(wanted), np.bool_)
         inside = slot < len(self._keys)
-        hit[inside] = self._keys[slot[inside]] == unique[inside]
+        hit[inside] = self._keys[slot[inside]] == wanted[inside]
         if hit.any():
-            self._compare(table.take(first[hit]), self._rows[slot[hit]])
-        arrival = np.argsort(first[~hit])
-        if not len(arrival):
-            return 0
-        new = table.take(first[~hit][arrival])
-        rows = np.empty(len(arrival), np.int64)
-        rows[arrival] = np.arange(len(arrival)) + self._starts()[-1]
-        self._keys = np.insert(self._keys, slot[~hit], unique[~hit])
-        self._rows = np.insert(self._rows, slot[~hit], rows)
+            self._compare(table.take(pa.array(order[hit])), self._rows[slot[hit]])
+        fresh = ~hit & ~repeated
+        if fresh.any():
+            self._insert(table, order[fresh], wanted[fresh], slot[fresh])
+        rows = np.empty(len(keys), np.int64)
+        rows[order] = self._rows[np.searchsorted(self._keys, wanted)]
+        return rows
+
+    def _insert(self, table: pa.Table, at: IntArray, keys: U64Array, slot: IntArray) -> None:
+        arrival = np.argsort(at)
+        rows = np.empty(len(at), np.int64)
+        rows[arrival] = np.arange(len(at)) + self._starts()[-1]
+        self._keys = np.insert(self._keys, slot, keys)
+        self._rows = np.insert(self._rows, slot, rows)
+        new = table.take(pa.array(at[arrival])) if len(at) < len(table) else table
+        self.size_bytes += int(new.nbytes)
         self._append(new)
-        return int(new.nbytes)
 
     def _starts(self) -> IntArray:
         return np.cumsum([0, *map(len, self._chunks)])

@@ -34,7 +34,7 @@ _OPTIONS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
         "s3": {
             "config_kwargs": {
-                "retries": {"total_max_attempts": 6, "mode": "standard"},
+                "retries": {"total_max_attempts": 5, "mode": "standard"},
                 "connect_timeout": 10,
                 "read_timeout": 30,
             },

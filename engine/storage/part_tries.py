@@ -59,20 +59,20 @@ class PartTries:
     frame_part: IntArray
 
 
-def build_part_tries(part_stacks: Sequence[U64Array], stacks: pa.Table, symbols: SymbolTables) -> PartTries:
-    """Tries for each part from the stack ids it uses, in the order of its stack numbers.
+def build_part_tries(part_stacks: Sequence[IntArray], stacks: pa.Table, symbols: SymbolTables) -> PartTries:
+    """Tries for each part from the rows of `stacks` that it uses, in the order of its stack numbers.
 
-    Raises `CorruptBlock` when a stack or a location is referred to and is not there.
+    Raises `CorruptBlock` when a location is referred to and is not there.
     """
     lists = stacks.column("locations").combine_chunks()
     flat = first_rows(symbols.location_ids, lists.values, strict=True)
     paths = Ragged(flat, lists.offsets.to_numpy().astype(np.int64)).reversed()
-    rows = [first_rows(stacks.column("stack_id"), pa.array(ids), strict=True) for ids in part_stacks]
+    ids = stacks.column("stack_id").to_numpy()
     # A part without stacks goes first, so that a block without parts has its (empty) tables too.
-    nothing = _part_trie(0, np.zeros(0, np.uint64), Ragged(flat[:0], np.zeros(1, np.int64)), symbols)
+    nothing = _part_trie(0, ids[:0], Ragged(flat[:0], np.zeros(1, np.int64)), symbols)
     parts = [tuple(table.slice(0, 0) for table in nothing)]
-    for part, (ids, row) in enumerate(zip(part_stacks, rows, strict=True)):
-        parts.append(_part_trie(part, ids, paths.take(row), symbols))
+    for part, rows in enumerate(part_stacks):
+        parts.append(_part_trie(part, ids[rows], paths.take(rows), symbols))
     stack_table, nodes, frames = (pa.concat_tables(column) for column in zip(*parts, strict=True))
     return PartTries(stack_table, nodes, frames, *(_part_numbers(t) for t in (stack_table, nodes, frames)))
 

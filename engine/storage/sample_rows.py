@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ..trie import offsets_of
 from .numbering import first_rows
+from .sample_columns import Collected
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -21,12 +22,12 @@ U64Array = npt.NDArray[np.uint64]
 class SampleRows:
     """The two tables without the `block` column, and what index and metadata need of them.
 
-    `part_stacks` holds, for each part, the stack ids in the order of their numbers.
+    `part_stacks` holds, for each part, the rows of its stacks in the order of their numbers.
     """
 
     profiles: pa.Table
     samples: pa.Table
-    part_stacks: Sequence[U64Array]
+    part_stacks: Sequence[IntArray]
     profile_part: IntArray
     sample_part: IntArray
     series_part: IntArray
@@ -48,42 +49,95 @@ class _Placed:
 
 
 def arrange_samples(
-    profiles: pa.Table, samples: pa.Table, attempts: IntArray, series: pa.Table, labelsets: pa.Table
+    profiles: pa.Table, attempts: IntArray, samples: Collected, series: pa.Table, labelsets: pa.Table
 ) -> SampleRows:
     """Sort by part, series, time, profile, stack; a profile that comes again under another attempt is a copy.
 
     `series` carries `series_id` and `part` in stored order; `attempts` tells, for each row of `profiles`, which
-    adding brought it: rows of one key and one attempt are one profile in pieces.
+    adding brought it: rows of one key and one attempt are one profile in pieces. Works part by part, which
+    bounds memory.
     """
     part_of_series = series.column("part").to_numpy().astype(np.int64)
     placed = _place(
         profiles, attempts, first_rows(series.column("series_id"), profiles.column("series_id"), strict=True)
     )
-    take, owner = _sample_order(profiles, placed)
-    ids = samples.column("stack_id").to_numpy()[take]
-    part = part_of_series[placed.series[owner]]
-    stack, part_stacks = _number_stacks(ids, part, int(part_of_series.max(initial=-1)) + 1)
-    extras = _extras(samples, take, labelsets)
-    rows = _sorted_rows(owner, stack, samples.column("value").to_numpy()[take], extras)
-    owner, stack, value, extras = rows
+    n = profiles.column("n").to_numpy().astype(np.int64)
+    part_of_row = part_of_series[placed.series[placed.number]]
+    bounds = np.searchsorted(part_of_row, np.arange(int(part_of_series.max(initial=-1)) + 2))
+    parts = [
+        _arrange_part(samples, _Span.of(n, placed, first, last), labelsets)
+        for first, last in pairwise(bounds)
+    ]
+    owner = np.concatenate([np.zeros(0, np.int64), *(part.owner for part in parts)])
+    value = np.concatenate([np.zeros(0, np.int64), *(part.value for part in parts)])
     counts = np.bincount(owner, minlength=len(placed.leaders)).astype(np.int64)
-    starts = offsets_of(counts)
     sums = np.zeros(len(placed.leaders), np.int64)
     np.add.at(sums, owner, value)
-    series_of_profile = placed.series
-    sample_series = series_of_profile[owner]
-    table = pa.table(
-        {
-            "part": pa.array(part_of_series[sample_series], pa.uint32()),
-            "series": pa.array(sample_series, pa.uint32()),
-            "ts": pa.array(placed.ts[owner], pa.int64()),
-            "stack": pa.array(stack, pa.uint32()),
-            "value": pa.array(value, pa.int64()),
-            **extras,
-        }
-    )
-    stored = _profile_table(profiles, placed, part_of_series, _Counts(starts[:-1], counts, sums))
-    return _with_series_facts(stored, table, placed, part_of_series, part_stacks, counts)
+    table = _sample_table(parts, owner, value, placed, part_of_series)
+    stored = _profile_table(profiles, placed, part_of_series, _Counts(offsets_of(counts)[:-1], counts, sums))
+    return _with_series_facts(stored, table, placed, part_of_series, [part.stacks for part in parts], counts)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """The collected rows of some placed profiles, in their order, and the profile of each."""
+
+    take: IntArray
+    owner: IntArray
+
+    @classmethod
+    def of(cls, n: IntArray, placed: _Placed, first: int, last: int) -> _Span:
+        rows = placed.rows[first:last]
+        lengths = n[rows]
+        offsets = offsets_of(lengths)
+        starts = offsets_of(n)[rows]
+        take = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return cls(take, np.repeat(placed.number[first:last], lengths))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The samples of one part, sorted; `stacks` are rows of the stacks table in the order of their numbers."""
+
+    owner: IntArray
+    stack: npt.NDArray[np.uint32]
+    value: IntArray
+    extras: dict[str, pa.Array]
+    stacks: IntArray
+
+
+def _arrange_part(samples: Collected, span: _Span, labelsets: pa.Table) -> _Part:
+    stack, stacks = _number_stacks(samples.stack_row[span.take])
+    extras = _extras(samples, span.take, labelsets)
+    owner, stack, value, extras = _sorted_rows(span.owner, stack, samples.value[span.take], extras)
+    return _Part(owner, stack.astype(np.uint32), value, extras, stacks)
+
+
+def _number_stacks(rows: npt.NDArray[np.uint32]) -> tuple[IntArray, IntArray]:
+    """Dense stack numbers, the most used first; and the row of each number."""
+    encoded = pa.array(rows).dictionary_encode()
+    seen = encoded.indices.to_numpy()
+    distinct = encoded.dictionary.to_numpy().astype(np.int64)
+    by_use = np.argsort(-np.bincount(seen, minlength=len(distinct)), kind="stable")
+    rank = np.empty(len(distinct), np.int64)
+    rank[by_use] = np.arange(len(distinct))
+    return rank[seen], distinct[by_use]
+
+
+def _sample_table(
+    parts: Sequence[_Part], owner: IntArray, value: IntArray, placed: _Placed, part_of_series: IntArray
+) -> pa.Table:
+    sample_series = placed.series[owner]
+    columns = {
+        "part": pa.array(part_of_series[sample_series].astype(np.uint32)),
+        "series": pa.array(sample_series.astype(np.uint32)),
+        "ts": pa.array(placed.ts[owner]),
+        "stack": pa.chunked_array([part.stack for part in parts], pa.uint32()),
+        "value": pa.array(value),
+    }
+    for name in parts[0].extras if parts else ():
+        columns[name] = pa.chunked_array([part.extras[name] for part in parts])
+    return pa.table(columns)
 
 
 @dataclass(frozen=True)
@@ -112,47 +166,17 @@ def id_words(ids: pa.ChunkedArray) -> tuple[U64Array, U64Array]:
     return words[0::2].astype(np.uint64), words[1::2].astype(np.uint64)
 
 
-def _sample_order(profiles: pa.Table, placed: _Placed) -> tuple[IntArray, IntArray]:
-    """Rows of `samples` in order of stored profile, and the profile of each."""
-    n = profiles.column("n").to_numpy().astype(np.int64)
-    starts = offsets_of(n)
-    lengths = n[placed.rows]
-    offsets = offsets_of(lengths)
-    take = np.arange(offsets[-1]) + np.repeat(starts[placed.rows] - offsets[:-1], lengths)
-    return take, np.repeat(placed.number, lengths)
-
-
-def _number_stacks(ids: U64Array, part: IntArray, parts: int) -> tuple[IntArray, list[U64Array]]:
-    """Dense stack numbers within each part, the most used first; and the ids by number."""
-    numbers = np.empty(len(ids), np.int64)
-    by_number: list[U64Array] = []
-    bounds = np.searchsorted(part, np.arange(parts + 1))
-    for start, stop in pairwise(bounds):
-        encoded = pa.array(ids[start:stop]).dictionary_encode()
-        seen = encoded.indices.to_numpy()
-        distinct = encoded.dictionary.to_numpy()
-        by_use = np.argsort(-np.bincount(seen, minlength=len(distinct)), kind="stable")
-        rank = np.empty(len(distinct), np.int64)
-        rank[by_use] = np.arange(len(distinct))
-        numbers[start:stop] = rank[seen]
-        by_number.append(distinct[by_use])
-    return numbers, by_number
-
-
-def _extras(samples: pa.Table, take: IntArray, labelsets: pa.Table) -> dict[str, pa.Array]:
-    """The nullable columns that any sample fills, in stored form."""
+def _extras(samples: Collected, take: IntArray, labelsets: pa.Table) -> dict[str, pa.Array]:
+    """The nullable columns that any sample of the block fills, in stored form, for some rows."""
     extras: dict[str, pa.Array] = {}
-    labelset_ids = samples.column("labelset_id").to_numpy()
-    if labelset_ids.any():
-        rows = first_rows(labelsets.column("labelset_id"), pa.array(labelset_ids[take]))
-        extras["labelset"] = (
-            pa.array(rows, pa.uint32(), mask=rows < 0) if (rows < 0).any() else pa.array(rows, pa.uint32())
-        )
-    span_ids = samples.column("span_id").to_numpy()
-    if span_ids.any():
-        extras["span_id"] = pa.array(span_ids[take], mask=span_ids[take] == 0)
-    if samples.column("trace_id").null_count < len(samples):
-        extras["trace_id"] = samples.column("trace_id").take(pa.array(take)).combine_chunks()
+    if samples.labelset_id is not None:
+        rows = first_rows(labelsets.column("labelset_id"), pa.array(samples.labelset_id[take]))
+        extras["labelset"] = pa.array(np.maximum(rows, 0).astype(np.uint32), mask=rows < 0)
+    if samples.span_id is not None:
+        span_id = samples.span_id[take]
+        extras["span_id"] = pa.array(span_id, mask=span_id == 0)
+    if samples.trace_id is not None:
+        extras["trace_id"] = samples.trace_id.take(pa.array(take))
     return extras
 
 
