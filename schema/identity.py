@@ -49,7 +49,9 @@ def hash_text(text: bytes) -> int:
 
 def hash_texts(texts: pa.Array) -> U64Array:
     """xxh3-64 of each string of an array."""
-    return np.fromiter(map(xxhash.xxh3_64_intdigest, texts.cast(pa.binary()).to_pylist()), np.uint64, len(texts))
+    return np.fromiter(
+        map(xxhash.xxh3_64_intdigest, texts.cast(pa.binary()).to_pylist()), np.uint64, len(texts)
+    )
 
 
 def mix(x: U64Array) -> U64Array:
@@ -77,12 +79,18 @@ def extend_path(parent: U64Array, symbol: U64Array) -> U64Array:
     Chained from `ROOT_PATH`, root first, this is the identity of a stack (symbols are locations) and of a
     node in a function-level tree (symbols are names). Not linear in either argument.
     """
-    h = (parent ^ symbol) * _M1
-    h ^= h >> _S32
-    h += symbol
-    h *= _M2
-    h ^= h >> np.uint64(31)
-    return h
+    return extend_paths(parent.copy(), symbol)
+
+
+def extend_paths(paths: U64Array, symbol: U64Array) -> U64Array:
+    """`extend_path` in place. Returns `paths`."""
+    paths ^= symbol
+    paths *= _M1
+    paths ^= paths >> _S32
+    paths += symbol
+    paths *= _M2
+    paths ^= paths >> np.uint64(31)
+    return paths
 
 
 def series_id(labels: Mapping[str, str]) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 
 Rules = Literal["verbatim", "pyroscope"]
@@ -141,6 +142,14 @@ SAMPLES = pa.schema(
         ("trace_id", pa.binary(16)),
     ]
 )
+
+
+def no_trace_ids(count: int) -> pa.Array:
+    """Nulls for `SAMPLES.trace_id`, in memory that costs nothing until it is written to."""
+    buffers = [pa.py_buffer(np.zeros(size, np.uint8)) for size in ((count + 7) // 8, 16 * count)]
+    return pa.Array.from_buffers(pa.binary(16), count, buffers, null_count=count)
+
+
 STACKS = pa.schema([("stack_id", pa.uint64()), ("locations", pa.list_(pa.uint64()))])
 LOCATIONS = pa.schema(
     [

@@ -7,35 +7,63 @@ package under the entry point group `flameduck.formats`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from itertools import chain
 from types import MappingProxyType
 from typing import Protocol
 
 import pyarrow as pa
 
 from ...schema.errors import UnknownFormat
+from ...schema.profile import Rules
 
 ENTRY_POINTS = "flameduck.formats"
 HEAD_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Profiles as rows of a batch of schema `profile.DECODED`; row `i` comes from input `inputs[i]`.
+class Input:
+    """The inflated bytes of one upload, and what is said about it that the meaning of its content depends on."""
 
-    `continues` says that the one row is more of the profile before it: samples to add to the same.
+    raw: bytes
+    labels: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    rules: Rules = "verbatim"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where a row of a decoded batch comes from: input number `input`.
+
+    What the format knows better than the upload: `name` is the profile's `__name__` and `labels` replace the
+    upload's; empty and None leave it as it is. `part` tells a profile from others of the same input.
+    """
+
+    input: int
+    name: str = ""
+    labels: Mapping[str, str] | None = None
+    part: bytes = b""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Profiles as rows of a batch of schema `profile.DECODED`, which is no slice of another; a `Row` for each.
+
+    `continues` says that the one row is more of the profile in the batch before: samples to add to the same.
     """
 
     batch: pa.RecordBatch
-    inputs: Sequence[int]
+    rows: Sequence[Row]
     continues: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Failed:
-    """An input that could not be decoded, and why."""
+    """An input that could not be decoded, and why. Pieces of it that were decoded before do not count."""
 
     input: int
     reason: str
@@ -44,14 +72,23 @@ class Failed:
 class Format(Protocol):
     """One profile format. Stateless; safe for several threads."""
 
-    name: str
-
-    def matches(self, head: bytes, filename: str) -> bool:
-        """Whether inflated bytes that begin so are of this format; `filename` may help, never decide alone."""
+    @property
+    def name(self) -> str:
+        """What `--input-format` calls it."""
         ...
 
-    def decode(self, raws: Sequence[bytes]) -> Iterator[Decoded | Failed]:
-        """Decode inputs of this format. A bad one yields `Failed` and leaves the others alone."""
+    def matches(self, head: bytes, filename: str) -> bool:
+        """Whether inflated bytes that begin so are of this format; `filename` may help, never decide alone.
+
+        `head` is not empty, and is the whole input if it is shorter than `HEAD_BYTES`.
+        """
+        ...
+
+    def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
+        """Decode inputs of this format. A bad one yields `Failed` and leaves the others alone.
+
+        A long input may come in several batches, so that memory stays bounded; they follow each other.
+        """
         ...
 
 
@@ -67,27 +104,34 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 
 def format_named(name: str) -> Format:
     """The format of a name, built in or installed. Raises `UnknownFormat` that lists them."""
-    if name in FORMATS:
-        return _load(FORMATS[name])
-    for point in entry_points(group=ENTRY_POINTS, name=name):
-        return _load(point.value)
-    installed = [point.name for point in entry_points(group=ENTRY_POINTS)]
-    raise UnknownFormat(f"input format {name!r}: expected one of {', '.join([*FORMATS, *installed])}")
+    places = FORMATS if name in FORMATS else {**_installed(), **FORMATS}
+    if name not in places:
+        raise UnknownFormat(f"input format {name!r}: expected one of {', '.join([*FORMATS, *_installed()])}")
+    return _load(places[name])
 
 
 def detect_format(raw: bytes, filename: str) -> Format:
-    """The first format that recognises inflated bytes. Raises `UnknownFormat`."""
+    """The first format that recognises inflated bytes; installed ones after ours. Raises `UnknownFormat`."""
     if not raw:
         raise UnknownFormat("the input is empty")
     head = raw[:HEAD_BYTES]
-    places = [*FORMATS.values(), *(point.value for point in entry_points(group=ENTRY_POINTS))]
-    for place in places:
-        candidate = _load(place)
-        if candidate.matches(head, filename):
-            return candidate
-    raise UnknownFormat(f"not a profile of any known format (begins with {raw[:16]!r})")
+    # What is installed is looked up only when none of ours fits: listing packages takes a while.
+    for place in chain(FORMATS.values(), _installed_places()):
+        if _load(place).matches(head, filename):
+            return _load(place)
+    raise UnknownFormat(f"not a profile of any known format (it begins with {raw[:16]!r})")
 
 
+def _installed_places() -> Iterator[str]:
+    yield from _installed().values()
+
+
+@cache
+def _installed() -> Mapping[str, str]:
+    return MappingProxyType({point.name: point.value for point in entry_points(group=ENTRY_POINTS)})
+
+
+@cache
 def _load(place: str) -> Format:
     module, _, name = place.partition(":")
     found: Format = getattr(import_module(module), name)()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import zstandard
-from isal import isal_zlib
+from isal.isal_zlib import IsalError, decompressobj
 
 from ...schema.errors import CorruptProfile, LimitExceeded
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+MAX_MEMBERS = 65_536
+
 _GZIP_WINDOW = 31
+_NEXT_MEMBER_BYTES = 64 << 10
+_ZSTD_STEP_BYTES = 2048
+"""A step can inflate 128 kB for each four bytes; what it yields is not yet counted against the limit."""
+_ZSTD_WINDOW_BYTES = 1 << 27
 
 
 def inflate(data: bytes, limit_bytes: int) -> bytes:
@@ -22,53 +28,77 @@ def inflate(data: bytes, limit_bytes: int) -> bytes:
         return _gunzip(data, limit_bytes)
     if data.startswith(ZSTD_MAGIC):
         return _unzstd(data, limit_bytes)
-    _check(len(data), limit_bytes)
+    _check_size(len(data), limit_bytes)
     return data
 
 
-def _check(size_bytes: int, limit_bytes: int) -> None:
+def _check_size(size_bytes: int, limit_bytes: int) -> None:
     if size_bytes > limit_bytes:
-        raise LimitExceeded(f"inflated size is over the limit of {limit_bytes} bytes")
+        raise LimitExceeded(f"inflated size: more than the limit of {limit_bytes} bytes")
 
 
 def _gunzip(data: bytes, limit_bytes: int) -> bytes:
+    """Members one after the other. The first is given all bytes, later ones a window that grows: what a member
+    leaves is copied, and there may be many.
+    """
     pieces: list[bytes] = []
-    size_bytes = 0
-    rest = data
-    while rest:
-        if not rest.startswith(GZIP_MAGIC):
-            raise CorruptProfile(f"gzip: {len(rest)} bytes of something else follow the compressed data")
-        member = isal_zlib.decompressobj(_GZIP_WINDOW)
-        try:
-            piece = member.decompress(rest, limit_bytes - size_bytes + 1)
-        except isal_zlib.error as error:
-            raise CorruptProfile(f"gzip: {error}") from None
+    size_bytes = at = 0
+    window = len(data)
+    while at < len(data):
+        if data[at : at + 2] != GZIP_MAGIC:
+            raise CorruptProfile(f"gzip: {len(data) - at} bytes of something else follow the compressed data")
+        if len(pieces) >= MAX_MEMBERS:
+            raise LimitExceeded(f"gzip: more than {MAX_MEMBERS} members")
+        piece, at = _gunzip_member(data, at, window, limit_bytes - size_bytes)
         size_bytes += len(piece)
-        _check(size_bytes, limit_bytes)
-        if not member.eof:
-            raise CorruptProfile("gzip: the compressed data ends too early")
+        _check_size(size_bytes, limit_bytes)
         pieces.append(piece)
-        rest = member.unused_data
+        window = _NEXT_MEMBER_BYTES
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _gunzip_member(data: bytes, at: int, window: int, limit_bytes: int) -> tuple[bytes, int]:
+    """One member's content, one byte more than the limit at most, and where the next begins."""
+    member = decompressobj(_GZIP_WINDOW)
+    pieces: list[bytes] = []
+    room = limit_bytes + 1
+    while not member.eof:
+        fed = data[at : at + window] if at or window < len(data) else data
+        if not fed:
+            raise CorruptProfile("gzip: the compressed data ends too early")
+        try:
+            piece = member.decompress(fed, room)
+        except IsalError as error:  # type: ignore[misc]  # its stub calls it an instance
+            raise CorruptProfile(f"gzip: {error}") from None
+        pieces.append(piece)
+        room -= len(piece)
+        _check_size(limit_bytes + 1 - room, limit_bytes)
+        at += len(fed)
+        window *= 2
+    return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), at - len(member.unused_data)
 
 
 def _unzstd(data: bytes, limit_bytes: int) -> bytes:
     pieces: list[bytes] = []
-    size_bytes = 0
-    rest = data
-    while rest:
-        frame = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+    size_bytes = at = frames = 0
+    rest = b""
+    frame = None
+    while rest or at < len(data):
+        if frame is None:
+            frames += 1
+            frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
+        if not rest:
+            rest, at = data[at : at + _ZSTD_STEP_BYTES], at + _ZSTD_STEP_BYTES
         try:
-            for start in range(0, len(rest), 1 << 16):
-                piece = frame.decompress(rest[start : start + (1 << 16)])
-                size_bytes += len(piece)
-                _check(size_bytes, limit_bytes)
-                pieces.append(piece)
-                if frame.eof:
-                    rest = frame.unused_data + rest[start + (1 << 16) :]
-                    break
-            else:
-                raise CorruptProfile("zstd: the compressed data ends too early")
+            piece = frame.decompress(rest)
         except zstandard.ZstdError as error:
             raise CorruptProfile(f"zstd: {error}") from None
+        size_bytes += len(piece)
+        _check_size(size_bytes, limit_bytes)
+        pieces.append(piece)
+        rest, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+        if frames > MAX_MEMBERS:
+            raise LimitExceeded(f"zstd: more than {MAX_MEMBERS} frames")
+    if frame is not None:
+        raise CorruptProfile("zstd: the compressed data ends too early")
     return b"".join(pieces)

@@ -4,46 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .wire import LEN, field_spans
+from ...schema.errors import CorruptProfile, LimitExceeded
+from .wire import LEN, skip_field
 
-_SAMPLE = 2
+MAX_SHARED_BYTES = 192 << 20
+MAX_SHARED_FIELDS = 4_000_000
+"""Symbols of one profile, whose decoded form takes several times their bytes."""
+
+_SAMPLE_TAG = 2 << 3 | LEN
 
 
 def slice_profile(raw: bytes, slice_bytes: int) -> Iterator[bytes]:
-    """Messages with at most about `slice_bytes` of samples each; every one has all other fields.
+    """Messages with about `slice_bytes` of samples each; every one has all other fields. At least one.
 
-    Raises `CorruptProfile` when the message's own fields do not parse.
+    Raises `CorruptProfile` when the message's own fields do not parse, `LimitExceeded` when it has too many
+    symbols to decode at once.
     """
-    runs = list(_sample_runs(raw, slice_bytes))
-    view = memoryview(raw)
-    rest: list[memoryview] = []
-    at = 0
-    for start, stop in runs:
-        rest.append(view[at:start])
-        at = stop
-    rest.append(view[at:])
-    shared = b"".join(rest)
-    piece: list[memoryview] = []
-    size_bytes = 0
-    for start, stop in runs:
-        if piece and size_bytes + stop - start > slice_bytes:
-            yield b"".join([shared, *piece])
-            piece, size_bytes = [], 0
-        piece.append(view[start:stop])
-        size_bytes += stop - start
-    yield b"".join([shared, *piece])
+    runs, shared = _runs(raw, slice_bytes)
+    if len(shared) > MAX_SHARED_BYTES:
+        raise LimitExceeded(f"profile has {len(shared)} bytes of symbols; limit {MAX_SHARED_BYTES}")
+    for start, stop in runs or [(0, 0)]:
+        yield shared + raw[start:stop] if start < stop else shared
 
 
-def _sample_runs(raw: bytes, slice_bytes: int) -> Iterator[tuple[int, int]]:
-    """Where neighbouring samples start and end, in runs of at most about `slice_bytes`."""
-    begin = end = -1
-    for number, wire_type, start, stop in field_spans(raw):
-        if number == _SAMPLE and wire_type == LEN:
-            if end == start and stop - begin <= slice_bytes:
-                end = stop
-                continue
-            if begin >= 0:
-                yield begin, end
-            begin, end = start, stop
-    if begin >= 0:
-        yield begin, end
+def _runs(raw: bytes, slice_bytes: int) -> tuple[list[tuple[int, int]], bytes]:
+    """Where runs of neighbouring samples start and end, cut at `slice_bytes`; and all other fields, joined."""
+    runs: list[tuple[int, int]] = []
+    shared: list[bytes] = []
+    at = other = fields = 0
+    end = len(raw)
+    while at < end:
+        if raw[at] != _SAMPLE_TAG:
+            at = skip_field(raw, at)
+            fields += 1
+            continue
+        shared.append(raw[other:at])
+        start = at
+        at = other = _end_of_run(raw, at, min(at + slice_bytes, end))
+        runs.append((start, at))
+    if at > end:
+        raise CorruptProfile("a field runs past the end of the message")
+    if fields > MAX_SHARED_FIELDS:
+        raise LimitExceeded(f"profile has {fields} symbols; limit {MAX_SHARED_FIELDS}")
+    shared.append(raw[other:])
+    return runs, b"".join(shared)
+
+
+def _end_of_run(raw: bytes, at: int, limit: int) -> int:
+    """Where the samples from `at` on end, as far as they begin before `limit`."""
+    while at < limit and raw[at] == _SAMPLE_TAG:
+        # Ten million samples pass through here, so lengths of one byte are read in place.
+        length = raw[at + 1] if at + 1 < limit else 0x80
+        if length < 0x80:
+            at += 2 + length
+        else:
+            at = skip_field(raw, at)
+    return at

@@ -5,72 +5,68 @@ Source: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ...schema.errors import CorruptProfile
 
 VARINT, I64, LEN, START_GROUP, END_GROUP, I32 = range(6)
+_FIXED_BYTES = {I64: 8, I32: 4}
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """A varint at `at`, and the position after it. Raises `CorruptProfile`."""
+    """The varint at `at`, and the position after it. Raises `CorruptProfile`."""
     value = shift = 0
-    while True:
-        if at >= len(data) or shift > 63:
-            raise CorruptProfile(f"pprof: broken varint at byte {at}")
+    while at < len(data) and shift < 64:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
         shift += 7
+    raise CorruptProfile(f"broken varint at byte {at}")
 
 
-def field_spans(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Field number, wire type, and where the field (with its tag) starts and ends, in order.
+def skip_field(data: bytes, at: int) -> int:
+    """Where the field at `at` ends, which may be past the end of the data.
 
-    Raises `CorruptProfile` where a field runs past the end, or is a group.
+    Raises `CorruptProfile` for a group and for a wire type that there is not.
     """
-    at = 0
-    while at < len(data):
-        start = at
-        tag, at = read_varint(data, at)
-        wire_type = tag & 7
-        if wire_type == VARINT:
-            _, at = read_varint(data, at)
-        elif wire_type == LEN:
-            length, at = read_varint(data, at)
-            at += length
-        elif wire_type in (I64, I32):
-            at += 8 if wire_type == I64 else 4
-        else:
-            raise CorruptProfile(f"pprof: wire type {wire_type} at byte {start}")
-        if at > len(data):
-            raise CorruptProfile(f"pprof: field {tag >> 3} at byte {start} runs past the end")
-        yield tag >> 3, wire_type, start, at
+    tag, start = read_varint(data, at)
+    if tag & 7 == LEN:
+        length, start = read_varint(data, start)
+        return start + length
+    if tag & 7 == VARINT:
+        return read_varint(data, start)[1]
+    if tag & 7 in _FIXED_BYTES:
+        return start + _FIXED_BYTES[tag & 7]
+    raise CorruptProfile(f"wire type {tag & 7} at byte {at}")
 
 
-def read_fields(head: bytes, most: int) -> Iterator[tuple[int, int]]:
-    """Number and wire type of the first fields of a message of which `head` is the beginning.
+def leading_fields(head: bytes, most: int) -> list[tuple[int, int]]:
+    """Number and wire type of the first fields of a message of which `head` is the beginning; at most `most`.
 
-    A field that `head` cuts off is the last; bytes that are no field yield number 0.
+    A field that runs past the end of `head` is the last; bytes that are no field count as field 0.
     """
+    fields: list[tuple[int, int]] = []
     at = 0
-    for _ in range(most):
-        if at >= len(head):
-            return
-        try:
-            tag, at = read_varint(head, at)
-            wire_type = tag & 7
-            yield tag >> 3, wire_type
-            if wire_type == VARINT:
-                _, at = read_varint(head, at)
-            elif wire_type == LEN:
-                length, at = read_varint(head, at)
-                at += length
-            else:
-                at += 8 if wire_type == I64 else 4
-        except CorruptProfile:
-            if at < len(head) - 10:
-                yield 0, 0
-            return
+    try:
+        while at < len(head) and len(fields) < most:
+            tag, _ = read_varint(head, at)
+            at = skip_field(head, at)
+            fields.append((tag >> 3, tag & 7))
+    except CorruptProfile:
+        if at + 20 < len(head):
+            fields.append((0, 0))
+    return fields
+
+
+def find_fault(data: bytes) -> str:
+    """What is wrong with a message that does not parse, as far as its own fields show."""
+    at = 0
+    try:
+        while at < len(data):
+            start = at
+            at = skip_field(data, at)
+            if at > len(data):
+                return f"field {read_varint(data, start)[0] >> 3} at byte {start} runs past the end of the message"
+    except CorruptProfile as error:
+        return str(error)
+    return "a field's content is malformed"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ...schema import identity
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...schema import identity, profile
 from ...schema.errors import InputError
-from ...schema.labels import without_empty
+from ...schema.labels import METRIC_NAME, without_empty
 from ...schema.profile import NormalisedBatch, Rules, Upload
 from ...schema.request import Refused
-from ..formats import Decoded, Failed, Format, detect_format, format_named
+from ..formats import Decoded, Failed, Format, Input, Row, detect_format, format_named
 from ..formats.inflate import inflate
-from ..normalize.context import DEFAULT_LIMITS, ProfileContext, PushLimits
+from ..normalize.context import NO_LIMITS, ProfileContext, PushLimits
 from ..normalize.normalise import normalise
 
 
@@ -21,7 +26,7 @@ class DecodeLimits:
     """Bounds on one upload: its inflated size, and under the pyroscope rules what a push may hold."""
 
     max_inflated_bytes: int = 1 << 30
-    push: PushLimits = DEFAULT_LIMITS
+    push: PushLimits = NO_LIMITS
 
 
 @dataclass
@@ -31,6 +36,37 @@ class Outcome:
     batches: list[tuple[NormalisedBatch, bool]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Between processes, columns that hold nothing are left out: they are most of the bytes of samples."""
+        lean = [
+            (replace(batch, samples=_lean(batch.samples)), continues) for batch, continues in self.batches
+        ]
+        return {**self.__dict__, "batches": lean}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.batches = [(replace(batch, samples=_whole(batch.samples)), more) for batch, more in self.batches]
+
+
+def _lean(samples: pa.Table) -> pa.Table:
+    """Samples without optional columns that hold nothing."""
+    filled = [
+        name for name in ("labelset_id", "span_id") if pc.any(pc.not_equal(samples.column(name), 0)).as_py()
+    ]
+    if samples.column("trace_id").null_count < len(samples):
+        filled.append("trace_id")
+    return samples.select(["stack_id", "value", *filled])
+
+
+def _whole(samples: pa.Table) -> pa.Table:
+    """The inverse of `_lean`."""
+    for name in ("labelset_id", "span_id"):
+        if name not in samples.column_names:
+            samples = samples.append_column(name, pa.array(np.zeros(len(samples), np.uint64)))
+    if "trace_id" not in samples.column_names:
+        samples = samples.append_column("trace_id", profile.no_trace_ids(len(samples)))
+    return samples.select(profile.SAMPLES.names)
 
 
 @dataclass(frozen=True)
@@ -53,48 +89,78 @@ def decode_and_normalise(uploads: Sequence[Upload], limits: DecodeLimits) -> Out
             outcome.refused.append(Refused(upload.origin, str(error)))
             continue
         ready.setdefault((inflated.format.name, upload.rules), []).append(inflated)
-    for (_, rules), group in ready.items():
-        _decode_group(group, rules, limits, outcome)
+    for group in ready.values():
+        _Group(group, limits.push, outcome).run()
     return outcome
 
 
 def _inflate(upload: Upload, limits: DecodeLimits) -> _Inflated:
     limit_bytes = limits.max_inflated_bytes
-    if upload.rules == "pyroscope":
-        limit_bytes = min(limit_bytes, limits.push.max_profile_bytes or limit_bytes)
+    if upload.rules == "pyroscope" and limits.push.max_profile_bytes:
+        limit_bytes = min(limit_bytes, limits.push.max_profile_bytes)
     raw = inflate(upload.data, limit_bytes)
     found = format_named(upload.input_format) if upload.input_format else detect_format(raw, upload.origin)
     return _Inflated(upload, raw, found)
 
 
-def _decode_group(group: Sequence[_Inflated], rules: Rules, limits: DecodeLimits, outcome: Outcome) -> None:
-    """Uploads of one format and one set of rules, together."""
-    contexts = [_context(inflated) for inflated in group]
-    dropped: set[int] = set()
-    for decoded in _decode(group):
-        if isinstance(decoded, Failed):
-            dropped.add(decoded.input)
-            outcome.refused.append(Refused(contexts[decoded.input].origin, decoded.reason))
-            continue
-        if decoded.continues and decoded.inputs[0] in dropped:
-            continue
-        chosen = [contexts[number] for number in decoded.inputs]
-        result = normalise(decoded.batch, chosen, rules, limits.push)
-        outcome.warnings += result.warnings
+class _Group:
+    """Uploads of one format and one set of rules, decoded together."""
+
+    def __init__(self, group: Sequence[_Inflated], limits: PushLimits, outcome: Outcome) -> None:
+        self._group = group
+        self._limits = limits
+        self._outcome = outcome
+        self._ids = [_upload_id(one) for one in group]
+        self._batches: list[tuple[NormalisedBatch, bool, int]] = []
+        self._refused: set[int] = set()
+
+    def run(self) -> None:
+        """Decode, and add what comes of it to the outcome."""
+        inputs = [
+            Input(one.raw, without_empty(one.upload.labels), one.upload.name, one.upload.rules)
+            for one in self._group
+        ]
+        for decoded in self._group[0].format.decode(inputs):
+            if isinstance(decoded, Failed):
+                self._refuse(decoded.input, decoded.reason)
+            elif not (decoded.continues and decoded.rows[0].input in self._refused):
+                self._normalise(decoded)
+        started: set[int] = set()
+        for batch, continues, alone in self._batches:
+            if alone not in self._refused:
+                self._outcome.batches.append((batch, continues and alone in started))
+                started.add(alone)
+
+    def _normalise(self, decoded: Decoded) -> None:
+        contexts = [self._context(row) for row in decoded.rows]
+        result = normalise(decoded.batch, contexts, self._group[0].upload.rules, self._limits)
+        self._outcome.warnings += [f"{contexts[0].origin}: {text}" for text in decoded.warnings]
+        self._outcome.warnings += result.warnings
         for row, reason in result.refused.items():
-            dropped.add(decoded.inputs[row])
-            outcome.refused.append(Refused(chosen[row].origin, reason))
+            self._refuse(decoded.rows[row].input, reason)
         if len(result.batch.profiles):
-            outcome.batches.append((result.batch, decoded.continues))
+            # Only an input that comes alone in its batch can come in pieces, and fall with all of them.
+            alone = decoded.rows[0].input if len(decoded.rows) == 1 else -1
+            self._batches.append((result.batch, decoded.continues, alone))
+
+    def _refuse(self, number: int, reason: str) -> None:
+        if number not in self._refused:
+            self._refused.add(number)
+            self._outcome.refused.append(Refused(self._group[number].upload.origin, reason))
+
+    def _context(self, row: Row) -> ProfileContext:
+        upload = self._group[row.input].upload
+        labels = without_empty(upload.labels) if row.labels is None else row.labels
+        upload_id = self._ids[row.input]
+        own_id = identity.profile_id("", {}, upload_id + row.part) if row.part else upload_id
+        return ProfileContext(
+            labels, own_id, upload_id, upload.origin, upload.name or row.name, upload.time_ns
+        )
 
 
-def _decode(group: Sequence[_Inflated]) -> Iterator[Decoded | Failed]:
-    return group[0].format.decode([inflated.raw for inflated in group])
-
-
-def _context(inflated: _Inflated) -> ProfileContext:
+def _upload_id(inflated: _Inflated) -> bytes:
     upload = inflated.upload
-    labels = without_empty(upload.labels)
-    name = {"__name__": upload.name} if upload.name else {}
-    profile_id = identity.profile_id(upload.sample_id, {**labels, **name}, inflated.raw)
-    return ProfileContext(labels, profile_id, profile_id, upload.origin, upload.name, upload.time_ns)
+    said = dict(without_empty(upload.labels))
+    if upload.name:
+        said[METRIC_NAME] = upload.name
+    return identity.profile_id(upload.sample_id, said, inflated.raw)

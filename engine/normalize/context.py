@@ -20,7 +20,10 @@ class ProfileContext:
 
 @dataclass(frozen=True)
 class PushLimits:
-    """Limits under the pyroscope rules, with Pyroscope's defaults; 0 turns one off."""
+    """Limits under the pyroscope rules, with Pyroscope's defaults; 0 turns one off.
+
+    Deeper stacks are cut at the leaf, longer strings lose their heads; all else that is too large is refused.
+    """
 
     max_profile_bytes: int = 4 << 20
     max_samples: int = 16_000
@@ -32,4 +35,8 @@ class PushLimits:
     max_label_value_bytes: int = 2048
 
 
+NO_LIMITS = PushLimits(0, 0, 0, 0, 0, 0, 0, 0)
+"""For files, whatever the rules."""
+
 DEFAULT_LIMITS = PushLimits()
+"""For pushes."""

@@ -2,133 +2,205 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ...schema import identity, profile
-from .columns import Column, IntArray, U64Array, first_seen, refuse
-from .symbols import Strings
+from ...schema.labels import without_empty
+from .columns import BoolArray, Column, IntArray, U64Array, distinct, gather, list_array
+from .strings import Strings
 
-SPAN_ID, TRACE_ID, PROFILE_ID = "span_id", "trace_id", "profile_id"
+LabelPairs = tuple[tuple[str, str], ...]
+
+_SPAN_NAMES = ("span_id", "profile_id")
+_TRACE_NAMES = ("trace_id",)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Samples of one profile that go into the same series; `labels` come from the samples."""
+
+    profile: int
+    labels: LabelPairs = ()
 
 
 @dataclass(frozen=True)
 class SampleLabels:
-    """One entry a sample. `group` numbers `groups`: series labels that come from samples, by profile.
+    """What labels say of each sample: `group` is its place in `groups`; 0 is no label set and no span.
 
-    `labelset_id` 0 and `span_id` 0 mean none; `trace_id` is null where there is none.
+    `trace` is a number into `trace_ids`, of which the first is null.
     """
 
     group: IntArray
-    groups: list[tuple[int, tuple[tuple[str, str], ...]]]
+    groups: Sequence[Group]
     labelset_id: U64Array
     labelsets: pa.Table
     span_id: U64Array
-    trace_id: pa.Array
+    trace: IntArray
+    trace_ids: pa.Array
+
+    @property
+    def keys(self) -> list[npt.NDArray[np.uint64]]:
+        """Columns that tell samples of one stack apart."""
+        columns = (self.group.view(np.uint64), self.labelset_id, self.span_id, self.trace.view(np.uint64))
+        return [column for column in columns if column.any()]
 
 
 @dataclass(frozen=True)
-class _LabelRows:
-    """Flat labels of a batch: string numbers, numbers, and the sample that each belongs to."""
+class LabelRows:
+    """The labels of all samples, per sample; keys, texts and units are numbers of strings."""
 
-    sample: IntArray
+    column: Column
     key: IntArray
     text: IntArray
     number: npt.NDArray[np.int64]
     unit: IntArray
 
-    def take(self, rows: IntArray | npt.NDArray[np.bool_]) -> _LabelRows:
-        return _LabelRows(self.sample[rows], self.key[rows], self.text[rows], self.number[rows], self.unit[rows])
 
-
-def read_labels(samples: Column, strings: Strings, max_labels: int) -> _LabelRows:
-    """The labels of all samples; `max_labels` bounds them for each sample (0: no bound)."""
-    column = Column.nested(samples.values.field("label"))
-    sample = column.owner
-    owner = samples.owner[sample] if len(sample) else sample
+def read_labels(samples: Column, strings: Strings, max_labels: int) -> LabelRows:
+    """The labels of all samples, at most `max_labels` each (0: any number). Raises `BadProfiles`."""
+    column = samples.nested("label")
     if max_labels:
-        refuse(column.lengths > max_labels, samples.owner, f"a sample has more than {max_labels} labels")
-    codes = [strings.codes(column.field(name), owner, f"sample.label.{name}") for name in ("key", "str", "num_unit")]
-    return _LabelRows(sample, codes[0], codes[1], column.field("num").astype(np.int64), codes[2])
+        most = int(column.lengths.max(initial=0))
+        samples.refuse_rows(column.lengths > max_labels, f"a sample has {most} labels; limit {max_labels}")
+    lengths = np.diff(column.offsets[samples.offsets])
+    key, text, unit = (
+        strings.resolve(column.numbers(name), lengths, f"sample.label.{name}")
+        for name in ("key", "str", "num_unit")
+    )
+    return LabelRows(column, key, text, column.numbers("num"), unit)
 
 
-def kept_labels(samples: Column, rows: _LabelRows, strings: Strings) -> SampleLabels:
-    """Verbatim: every label of a sample stays with it, order aside; one group a profile."""
-    count = len(samples.values)
-    profiles = len(samples.offsets) - 1
+def no_traces(count: int) -> tuple[IntArray, pa.Array]:
+    """`SampleLabels.trace` and `trace_ids` when no sample has one."""
+    return np.zeros(count, np.int64), pa.nulls(1, pa.binary(16))
+
+
+def keep_labels(samples: Column, rows: LabelRows, strings: Strings) -> SampleLabels:
+    """Verbatim: every label stays with its sample, order aside; one group a profile."""
+    count = len(rows.column.lengths)
     ids = np.zeros(count, np.uint64)
     labelsets = profile.LABELSETS.empty_table()
-    if len(rows.sample):
-        hashes = strings.hash
-        each = identity.combine(hashes[rows.key], hashes[rows.text], rows.number.astype(np.uint64), hashes[rows.unit])
-        np.add.at(ids, rows.sample, each)
-        labelled = np.unique(rows.sample)
-        ids[labelled] = identity.mix(ids[labelled])
-        leaders = labelled[first_seen(ids[labelled])]
-        labelsets = _labelset_table(leaders, ids, rows, strings)
-    groups: list[tuple[int, tuple[tuple[str, str], ...]]] = [(number, ()) for number in range(profiles)]
-    no_trace = pa.nulls(count, pa.binary(16))
-    return SampleLabels(samples.owner, groups, ids, labelsets, np.zeros(count, np.uint64), no_trace)
+    if len(rows.key):
+        texts = strings.hash
+        each = identity.combine(
+            texts[rows.key], texts[rows.text], rows.number.view(np.uint64), texts[rows.unit]
+        )
+        ids = _sums(each, rows.column)
+        labelsets = _labelset_table(ids, rows, strings)
+    groups = [Group(number) for number in range(len(samples.lengths))]
+    return SampleLabels(samples.owner, groups, ids, labelsets, np.zeros(count, np.uint64), *no_traces(count))
 
 
-def _labelset_table(leaders: IntArray, ids: U64Array, rows: _LabelRows, strings: Strings) -> pa.Table:
-    chosen = rows.take(np.isin(rows.sample, leaders))
-    texts = [strings.text.take(pa.array(code)).to_pylist() for code in (chosen.key, chosen.text, chosen.unit)]
-    lists: dict[int, list[tuple[str, str, int, str]]] = {}
-    for sample, key, text, number, unit in zip(
-        chosen.sample.tolist(), *texts[:2], chosen.number.tolist(), texts[2], strict=True
-    ):
-        lists.setdefault(sample, []).append((key, text, number, unit))
-    names = ("key", "str", "num", "unit")
-    labels = [[dict(zip(names, row, strict=True)) for row in sorted(lists[sample])] for sample in leaders.tolist()]
-    return pa.table([ids[leaders], pa.array(labels, profile.LABELSETS.field("labels").type)], schema=profile.LABELSETS)
+def _sums(each: U64Array, column: Column) -> U64Array:
+    """A hash of each sample's labels that does not depend on their order; 0 where there are none."""
+    running = np.zeros(len(each) + 1, np.uint64)
+    np.cumsum(each, out=running[1:])
+    sums = running[column.offsets[1:]] - running[column.offsets[:-1]]
+    hashes = identity.combine(sums, column.lengths.view(np.uint64))
+    hashes[column.lengths == 0] = 0
+    return hashes
 
 
-def split_labels(samples: Column, rows: _LabelRows, strings: Strings) -> SampleLabels:
-    """Pyroscope's way: string labels make series, span and trace ids stay with the sample, numbers are dropped."""
-    count = len(samples.values)
-    texts = strings.text.to_pylist()
-    empty = np.array([not text for text in texts])
-    rows = rows.take(~empty[rows.text]) if len(rows.sample) else rows
-    key_names = {code: texts[code] for code in np.unique(rows.key).tolist()}
-    kinds = {code: SPAN_ID if name == PROFILE_ID else name for code, name in key_names.items()}
-    own = np.isin(rows.key, [code for code, name in kinds.items() if name in (SPAN_ID, TRACE_ID)])
-    span_id = np.zeros(count, np.uint64)
-    trace: list[bytes | None] = [None] * count
-    for sample, key, text in zip(rows.sample[own].tolist(), rows.key[own].tolist(), rows.text[own].tolist(), strict=True):
-        if kinds[key] == SPAN_ID:
-            span_id[sample] = parse_span_id(texts[text])
-        else:
-            trace[sample] = parse_trace_id(texts[text])
-    group, groups = _group_samples(samples, rows.take(~own), texts)
-    no_labelset = np.zeros(count, np.uint64)
-    trace_id = pa.array(trace, pa.binary(16))
-    return SampleLabels(group, groups, no_labelset, profile.LABELSETS.empty_table(), span_id, trace_id)
-
-
-def _group_samples(
-    samples: Column, rows: _LabelRows, texts: list[str]
-) -> tuple[IntArray, list[tuple[int, tuple[tuple[str, str], ...]]]]:
-    """Number the distinct (profile, labels) of samples."""
-    lists: dict[int, list[tuple[str, str]]] = {}
-    for sample, key, text in zip(rows.sample.tolist(), rows.key.tolist(), rows.text.tolist(), strict=True):
-        lists.setdefault(sample, []).append((texts[key], texts[text]))
-    owner = samples.owner
-    numbers: dict[tuple[int, tuple[tuple[str, str], ...]], int] = {
-        (number, ()): number for number in range(len(samples.offsets) - 1)
+def _labelset_table(ids: U64Array, rows: LabelRows, strings: Strings) -> pa.Table:
+    leaders = distinct(ids).rows
+    leaders = leaders[ids[leaders] != 0]
+    items, offsets = gather(rows.column.offsets[leaders], rows.column.lengths[leaders])
+    fields = {
+        "key": strings.texts(rows.key[items]),
+        "str": strings.texts(rows.text[items]),
+        "num": pa.array(rows.number[items]),
+        "unit": strings.texts(rows.unit[items]),
     }
-    group = owner.copy()
-    for sample, labels in lists.items():
-        key_of_group = (int(owner[sample]), tuple(sorted(dict(labels).items())))
-        group[sample] = numbers.setdefault(key_of_group, len(numbers))
-    return group, list(numbers)
+    structs = pa.StructArray.from_arrays(list(fields.values()), list(fields))
+    owner = pa.array(np.repeat(np.arange(len(leaders)), np.diff(offsets)))
+    keys = [("owner", "ascending"), *((name, "ascending") for name in fields)]
+    order = pc.sort_indices(pa.table({"owner": owner, **fields}), sort_keys=keys)
+    return pa.table([ids[leaders], list_array(offsets, structs.take(order))], schema=profile.LABELSETS)
+
+
+def split_labels(samples: Column, rows: LabelRows, strings: Strings) -> SampleLabels:
+    """Pyroscope's way: string labels make series, span and trace ids stay with the sample, numbers are dropped."""
+    count = len(rows.column.lengths)
+    textual = rows.text != strings.empty
+    is_span, is_trace = (_keys_named(names, rows, strings) & textual for names in (_SPAN_NAMES, _TRACE_NAMES))
+    sample = rows.column.owner
+    span_id = np.zeros(count, np.uint64)
+    span_id[sample[is_span]] = _spans(rows.text[is_span], strings)
+    trace, trace_ids = _traces(rows, sample, is_trace, strings)
+    group, groups = _split_groups(samples, rows, textual & ~is_span & ~is_trace, strings)
+    no_labelset = np.zeros(count, np.uint64)
+    return SampleLabels(
+        group, groups, no_labelset, profile.LABELSETS.empty_table(), span_id, trace, trace_ids
+    )
+
+
+def _keys_named(names: Sequence[str], rows: LabelRows, strings: Strings) -> BoolArray:
+    """The label rows with one of these keys."""
+    if not len(rows.key):
+        return np.zeros(0, np.bool_)
+    wanted = pc.is_in(strings.text, value_set=pa.array(names)).to_numpy(zero_copy_only=False)
+    found: BoolArray = wanted[rows.key]
+    return found
+
+
+def _spans(text: IntArray, strings: Strings) -> U64Array:
+    """The span id in each text; each distinct text is parsed once."""
+    known = distinct(text)
+    spans = [parse_span_id(found) for found in strings.texts(text[known.rows]).to_pylist()]
+    each: U64Array = np.array(spans, np.uint64)[known.code]
+    return each
+
+
+def _traces(
+    rows: LabelRows, sample: IntArray, is_trace: BoolArray, strings: Strings
+) -> tuple[IntArray, pa.Array]:
+    trace, trace_ids = no_traces(len(rows.column.lengths))
+    if not is_trace.any():
+        return trace, trace_ids
+    text = rows.text[is_trace]
+    known = distinct(text)
+    parsed = [parse_trace_id(found) for found in strings.texts(text[known.rows]).to_pylist()]
+    ids: dict[bytes | None, int] = {None: 0}
+    numbers = np.array([ids.setdefault(value, len(ids)) for value in parsed], np.int64)
+    trace[sample[is_trace]] = numbers[known.code]
+    return trace, pa.array(list(ids), pa.binary(16))
+
+
+def _split_groups(
+    samples: Column, rows: LabelRows, chosen: BoolArray, strings: Strings
+) -> tuple[IntArray, Sequence[Group]]:
+    """The distinct (profile, labels) of samples; every profile has a group without labels first."""
+    groups = [Group(number) for number in range(len(samples.lengths))]
+    if not chosen.any():
+        return samples.owner, groups
+    chosen_rows = np.flatnonzero(chosen)
+    each = identity.combine(strings.hash[rows.key[chosen_rows]], strings.hash[rows.text[chosen_rows]])
+    sums = np.zeros(len(rows.column.lengths), np.uint64)
+    labelled = rows.column.owner[chosen_rows]
+    np.add.at(sums, labelled, each)
+    labelled = np.unique(labelled)
+    known = distinct(identity.combine(sums[labelled], samples.owner[labelled].view(np.uint64)))
+    group = samples.owner.copy()
+    group[labelled] = len(groups) + known.code
+    for sample in labelled[known.rows].tolist():
+        first, stop = rows.column.offsets[sample], rows.column.offsets[sample + 1]
+        own = np.arange(first, stop)[chosen[first:stop]]
+        pairs = zip(
+            strings.texts(rows.key[own]).to_pylist(), strings.texts(rows.text[own]).to_pylist(), strict=True
+        )
+        labels = without_empty(dict(pairs))
+        groups.append(Group(int(samples.owner[sample]), tuple(labels.items())))
+    return group, groups
 
 
 def parse_span_id(text: str) -> int:
-    """16 hex digits as little-endian bytes; anything else is no span."""
+    """16 hex digits as little-endian bytes; anything else is no span, 0."""
     try:
         return int.from_bytes(bytes.fromhex(text), "little") if len(text) == 16 else 0
     except ValueError:

@@ -1,4 +1,4 @@
-"""Stacks of a decoded batch: the chained hash of their locations, root first, and each distinct one's list."""
+"""Stacks of a batch by content: the chained hash of their locations, root first."""
 
 from __future__ import annotations
 
@@ -8,58 +8,72 @@ import numpy as np
 import pyarrow as pa
 
 from ...schema import profile
-from ...schema.errors import CorruptBlock
-from .columns import Column, IntArray, U64Array, chain, first_seen, refuse
-from .symbols import Symbols
+from .chains import Chains
+from .columns import BoolArray, Column, Distinct, IntArray, U64Array, distinct, gather, list_array
+from .functions import require_same
+from .ids import References
+from .locations import Locations
+
+MAX_DEPTH = 32_768
+"""Locations in one stack; a limit on work, since a chain goes step by step."""
 
 
 @dataclass(frozen=True)
 class Stacks:
-    """The stack id of every sample, and the distinct stacks, leaf first."""
+    """The stack id of every sample. `broken` marks samples whose stack refers to what is not there."""
 
-    ids: U64Array
-    table: pa.Table
+    hash: U64Array
+    known: Distinct
+    frames: Column
+    lengths: IntArray
+    found: References
+    base: IntArray
+    locations: Locations
+    broken: BoolArray | None
 
-
-def read_stacks(samples: Column, symbols: Symbols, max_depth: int) -> Stacks:
-    """Stack ids of all samples. `max_depth` cuts leaf-side frames (0: no bound)."""
-    frames = Column.nested(samples.values.field("location_id"))
-    lengths = frames.lengths
-    references = frames.values.to_numpy().astype(np.uint64)
-    sample_owner = samples.owner
-    owner = np.repeat(sample_owner, lengths)
-    rows = symbols.location_ids.rows(references, owner)
-    refuse(rows < 0, owner, "sample.location_id points at no location")
-    ends = frames.offsets[1:]
-    if max_depth:
-        lengths = np.minimum(lengths, max_depth)
-    hashes = symbols.location_hash[rows]
-    ids = chain(hashes, ends - 1, lengths, -1)
-    leaders = first_seen(ids)
-    _require_same(ids, leaders, hashes, (ends - lengths, lengths))
-    offsets = np.zeros(len(leaders) + 1, np.int64)
-    np.cumsum(lengths[leaders], out=offsets[1:])
-    items = np.arange(offsets[-1]) + np.repeat((ends - lengths)[leaders] - offsets[:-1], lengths[leaders])
-    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(hashes[items], pa.uint64()))
-    return Stacks(ids, pa.table([ids[leaders], lists], schema=profile.STACKS))
+    def table(self, used: IntArray) -> tuple[pa.Table, IntArray]:
+        """The stacks of the `used` samples, leaf first, each once; and the rows of their locations."""
+        rows = self.known.firsts(used)
+        lengths = self.lengths[rows]
+        items, offsets = gather(self.frames.offsets[1:][rows] - lengths, lengths)
+        locations = self.found.values[items] + np.repeat(self.base[rows], lengths)
+        lists = list_array(offsets, pa.array(self.locations.hash[locations]))
+        return pa.table([self.hash[rows], lists], schema=profile.STACKS), locations
 
 
-def _require_same(ids: U64Array, leaders: IntArray, hashes: U64Array, spans: tuple[IntArray, IntArray]) -> None:
-    """Every stack equals the first of its id: same length, same locations. Raises `CorruptBlock`."""
-    starts, lengths = spans
-    order = np.argsort(ids[leaders])
-    leader = leaders[order][np.searchsorted(ids[leaders][order], ids)]
-    wrong = lengths != lengths[leader]
-    others = np.flatnonzero((leader != np.arange(len(ids))) & ~wrong)
-    if len(others):
-        n = lengths[others]
-        offsets = np.zeros(len(others) + 1, np.int64)
-        np.cumsum(n, out=offsets[1:])
-        step = np.arange(offsets[-1]) - np.repeat(offsets[:-1], n)
-        mine = hashes[np.repeat(starts[others], n) + step]
-        theirs = hashes[np.repeat(starts[leader[others]], n) + step]
-        differs = mine != theirs
-        if differs.any():
-            wrong[others[np.searchsorted(offsets, np.flatnonzero(differs)[0], side="right") - 1]] = True
-    if wrong.any():
-        raise CorruptBlock(f"hash collision: two stacks have the hash {int(ids[np.flatnonzero(wrong)[0]]):#x}")
+def read_stacks(samples: Column, locations: Locations, keep_depth: int, lenient: bool) -> Stacks:
+    """The stacks of all samples. Raises `BadProfiles`.
+
+    `keep_depth` cuts deeper stacks at the leaf (0: none); `lenient` marks a sample that refers to nothing instead
+    of refusing its profile.
+    """
+    frames = samples.nested("location_id")
+    bounds = frames.offsets[samples.offsets]
+    found = locations.ids.find(frames.numbers(), bounds)
+    broken = None
+    if found.bad is not None or locations.broken is not None:
+        broken = _broken_samples(frames, found, np.diff(bounds), locations)
+        if not lenient:
+            samples.refuse_rows(broken, "sample.location_id points at no location")
+    lengths = np.minimum(frames.lengths, keep_depth) if keep_depth else frames.lengths
+    samples.refuse_rows(lengths > MAX_DEPTH, f"a sample has more than {MAX_DEPTH} locations")
+    base = samples.spread(found.base)
+    # One more symbol, for references to nothing when there are no locations at all.
+    symbols = np.append(locations.hash, np.uint64(0))
+    hashes = Chains(found.values, base, symbols, frames.offsets[1:], lengths).hashes()
+    known = distinct(hashes)
+    # Comparing every frame would double the work; blocks compare whole stacks when they merge batches.
+    require_same(known, samples, [lengths], "stacks")
+    return Stacks(hashes, known, frames, lengths, found, base, locations, broken)
+
+
+def _broken_samples(
+    frames: Column, found: References, references: IntArray, locations: Locations
+) -> BoolArray:
+    """The samples with a frame that is not there, or at a location that is broken itself."""
+    bad = np.zeros(len(found.values), np.bool_) if found.bad is None else found.bad.copy()
+    if locations.broken is not None:
+        bad |= np.append(locations.broken, True)[found.rows(references)]
+    broken = np.zeros(len(frames.lengths), np.bool_)
+    broken[frames.owner[bad]] = True
+    return broken
