@@ -15,6 +15,11 @@ settings.register_profile("flameduck", deadline=None, derandomize=True)
 settings.load_profile("flameduck")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: while Playwright's driver lives, no other test can start an event loop."""
+    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def fixtures() -> Path:
     """The folder of the recorded profiles; its README says which program made which."""
