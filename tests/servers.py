@@ -148,7 +148,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in needing:
         item.add_marker(pytest.mark.timeout(BUILD_TIMEOUT_S + 100))
     last = set(needing)
-    items[:] = [item for item in items if item not in last] + needing
+    items[:] = [*(item for item in items if item not in last), *needing]
     config.stash[BUILD_KEY] = build = GatewayBuild()
     config.add_cleanup(build.stop)
     if not config.option.collectonly:

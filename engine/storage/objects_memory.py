@@ -74,6 +74,7 @@ class MemoryObjects:
 
     def local_path(self, path: str) -> str | None:
         """None: it is not a file."""
+        checked_path(path)
         return None
 
     def _get(self, path: str) -> bytes:

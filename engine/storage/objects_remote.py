@@ -112,6 +112,7 @@ class RemoteObjects:
 
     def local_path(self, path: str) -> str | None:
         """None: it is not a file of this machine."""
+        checked_path(path)
         return None
 
     def _name(self, path: str) -> str:

@@ -66,9 +66,7 @@ def test_one_of_many_merges_of_a_block_wins(objects: Objects) -> None:
 
         def merge(number: int, turn: int = turn) -> bool:
             try:
-                Catalog(open_objects(url), "acme").commit(
-                    [entry(f"{turn}-{number}")], [f"in-{turn}"], "merge"
-                )
+                Catalog(objects, "acme").commit([entry(f"{turn}-{number}")], [f"in-{turn}"], "merge")
             except CommitConflict:
                 return False
             return True

@@ -301,7 +301,7 @@ def test_readers_see_every_version_once_and_in_order(objects: Watched) -> None:
     writer.commit([entry("000")], [], "first")
 
     def read() -> Sequence[CatalogState]:
-        states = []
+        states: list[CatalogState] = []
         while not states or states[-1].version < 100:
             states.append(reader.load())
         return states
