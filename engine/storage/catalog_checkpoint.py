@@ -39,7 +39,7 @@ def encode_checkpoint(state: CatalogState) -> bytes:
 def decode_checkpoint(data: bytes, origin: str) -> CatalogState:
     """The version that the bytes hold. Raises `CorruptBlock`."""
     try:
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         facts = table.schema.metadata
         if int(facts[_FORMAT]) > CATALOG_FORMAT:
             raise CorruptBlock(
