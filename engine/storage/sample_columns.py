@@ -1,0 +1,94 @@
+"""The samples of a block while it is collected: as few bytes a row as they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ...schema.profile import NormalisedBatch
+from .numbering import first_rows
+
+IntArray = npt.NDArray[np.int64]
+U64Array = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All samples in order of arrival. `stack_row` is a row of the collected stacks.
+
+    The last three are None when no sample has such a thing; else 0, or null, is a sample without.
+    """
+
+    stack_row: npt.NDArray[np.uint32]
+    value: IntArray
+    labelset_id: U64Array | None
+    span_id: U64Array | None
+    trace_id: pa.Array | None
+
+
+class SampleColumns:
+    """Appends the samples of batches, twelve bytes each when they carry neither labels nor spans."""
+
+    def __init__(self) -> None:
+        self._stack_rows: list[npt.NDArray[np.uint32]] = []
+        self._values: list[IntArray] = []
+        self._labelsets: list[U64Array | None] = []
+        self._spans: list[U64Array | None] = []
+        self._traces: list[pa.Array | None] = []
+        self._length = 0
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def add(self, batch: NormalisedBatch, stack_rows: IntArray) -> None:
+        """Take a batch; `stack_rows` says where each of its stacks is among the collected ones."""
+        samples = batch.samples
+        rows = first_rows(batch.stacks.column("stack_id"), samples.column("stack_id"), strict=True)
+        labelset, span = (samples.column(name).to_numpy() for name in ("labelset_id", "span_id"))
+        trace = samples.column("trace_id").combine_chunks()
+        self._stack_rows.append(stack_rows[rows].astype(np.uint32))
+        self._values.append(samples.column("value").to_numpy().copy())
+        self._labelsets.append(labelset.copy() if labelset.any() else None)
+        self._spans.append(span.copy() if span.any() else None)
+        self._traces.append(trace if trace.null_count < len(trace) else None)
+        self._length += len(samples)
+        extras = (self._labelsets[-1], self._spans[-1], self._traces[-1])
+        self.size_bytes += 12 * len(samples) + sum(
+            int(column.nbytes) for column in extras if column is not None
+        )
+
+    def take_all(self) -> Collected:
+        """Everything, joined."""
+        lengths = [len(values) for values in self._values]
+        nothing = [np.zeros(0, np.int64)]
+        return Collected(
+            np.concatenate([np.zeros(0, np.uint32), *self._stack_rows]),
+            np.concatenate(nothing + self._values),
+            _joined(self._labelsets, lengths),
+            _joined(self._spans, lengths),
+            _joined_traces(self._traces, lengths),
+        )
+
+
+def _joined(columns: list[U64Array | None], lengths: list[int]) -> U64Array | None:
+    if all(column is None for column in columns):
+        return None
+    return np.concatenate(
+        [
+            np.zeros(n, np.uint64) if column is None else column
+            for column, n in zip(columns, lengths, strict=True)
+        ]
+    )
+
+
+def _joined_traces(columns: list[pa.Array | None], lengths: list[int]) -> pa.Array | None:
+    if all(column is None for column in columns):
+        return None
+    kind = pa.binary(16)
+    return pa.concat_arrays(
+        [pa.nulls(n, kind) if column is None else column for column, n in zip(columns, lengths, strict=True)]
+    )
