@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -78,3 +80,58 @@ def _lost_frames(suffix: bytes, missing_above: Mapping[bytes, tuple[bytes, bytes
         if len(added) > _MOST_ADDED * _ID_BYTES:
             return b""
     return added
+
+
+def mend_go_samples(
+    decoded: pa.RecordBatch, sample_types: Sequence[Sequence[tuple[str, str]]]
+) -> pa.RecordBatch:
+    """The batch with the truncated stacks of its Go profiles completed; `sample_types` is by profile."""
+    samples = decoded.column("sample")
+    stacks = samples.values.field("location_id")
+    lengths = np.diff(stacks.offsets.to_numpy()).astype(np.int64)
+    bounds = samples.offsets.to_numpy()
+    mended: dict[int, list[U64Array]] = {}
+    for number, kinds in enumerate(sample_types):
+        first, last = int(bounds[number]), int(bounds[number + 1])
+        kept_frames = _kept_frames([name for name, _ in kinds])
+        if kept_frames and may_be_truncated(lengths[first:last], kept_frames) and _is_go(decoded, number):
+            mended[number] = repair_stacks(
+                [stacks[row].values.to_numpy() for row in range(first, last)], kept_frames
+            )
+    return _with_stacks(decoded, stacks, bounds, mended) if mended else decoded
+
+
+def _kept_frames(types: Sequence[str]) -> int:
+    """How many frames the runtime keeps in a profile with these sample types; 0: nothing is known."""
+    if any(name.startswith(("alloc_", "inuse_")) for name in types):
+        return HEAP_FRAMES
+    return CPU_FRAMES if "cpu" in types else 0
+
+
+def _is_go(decoded: pa.RecordBatch, number: int) -> bool:
+    """Whether a profile names Go source files."""
+    return bool(pc.any(pc.ends_with(decoded.column("string_table")[number].values, ".go")).as_py())
+
+
+def _with_stacks(
+    decoded: pa.RecordBatch, stacks: pa.ListArray, bounds: IntArray, mended: Mapping[int, list[U64Array]]
+) -> pa.RecordBatch:
+    """The batch with the stacks of some profiles replaced."""
+    pieces: list[pa.Array] = []
+    for number in range(decoded.num_rows):
+        if number in mended:
+            pieces.append(pa.array(mended[number], stacks.type))
+        else:
+            pieces.append(stacks.slice(bounds[number], bounds[number + 1] - bounds[number]))
+    samples = decoded.column("sample")
+    kind = samples.type.value_type
+    fields = [kind.field(i) for i in range(kind.num_fields)]
+    columns = [
+        pa.concat_arrays(pieces) if f.name == "location_id" else samples.values.field(f.name) for f in fields
+    ]
+    replaced = pa.ListArray.from_arrays(
+        samples.offsets, pa.StructArray.from_arrays(columns, fields=fields), type=samples.type
+    )
+    return decoded.set_column(
+        decoded.schema.get_field_index("sample"), decoded.schema.field("sample"), replaced
+    )

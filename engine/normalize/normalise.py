@@ -16,6 +16,7 @@ from ...schema.profile import NormalisedBatch, Rules
 from .columns import BadProfiles, Column
 from .context import NO_LIMITS, ProfileContext, PushLimits
 from .functions import read_functions
+from .go_stacks import mend_go_samples
 from .header import read_headers
 from .locations import Context, read_locations
 from .mappings import read_mappings
@@ -71,6 +72,9 @@ def _normalise(
             count = samples.lengths[number]
             raise BadProfiles({int(number): f"profile has {count} samples; limit {rules.limits.max_samples}"})
     headers = read_headers(decoded, strings, contexts)
+    if rules.pushed:
+        decoded = mend_go_samples(decoded, headers.sample_types)
+        samples = Column.of(decoded.column("sample"))
     functions, mappings = read_functions(decoded, strings), read_mappings(decoded, strings)
     services = identity.hash_texts(
         pa.array([service_of(context.labels) for context in contexts], pa.string())

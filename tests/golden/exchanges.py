@@ -71,7 +71,11 @@ def _for_library(method: str, body: Json) -> bool:
 
 
 def _camel_case(body: Json) -> Json:
-    return {name.split("_")[0] + "".join(p.title() if p != "typeID" else "TypeID" for p in name.split("_")[1:]): value for name, value in body.items()}
+    return {
+        name.split("_")[0]
+        + "".join(p.title() if p != "typeID" else "TypeID" for p in name.split("_")[1:]): value
+        for name, value in body.items()
+    }
 
 
 def uploads(exchange: Exchange, data: Callable[[str], Path], now_ns: int) -> list[Upload]:
@@ -137,7 +141,9 @@ def bars(names: Sequence[str], levels: Sequence[Sequence[int]], width: int) -> B
 
 def answered_bars(graph: Json, width: int) -> Bars:
     """The bars of a recorded flame graph."""
-    return bars(graph["names"], [[int(v) for v in level.get("values", ())] for level in graph["levels"]], width)
+    return bars(
+        graph["names"], [[int(v) for v in level.get("values", ())] for level in graph["levels"]], width
+    )
 
 
 def recorded_stacks(profile: Json) -> Stacks:
@@ -146,9 +152,13 @@ def recorded_stacks(profile: Json) -> Stacks:
     functions = {int(f["id"]): f for f in profile.get("function", ())}
     locations: dict[int, tuple[tuple[str, str, int], ...]] = {}
     for location in profile.get("location", ()):
-        lines = [(functions[int(line["functionId"])], int(line.get("line", 0))) for line in location.get("line", ())]
+        lines = [
+            (functions[int(line["functionId"])], int(line.get("line", 0)))
+            for line in location.get("line", ())
+        ]
         locations[int(location["id"])] = tuple(
-            (strings[int(f.get("name", 0))], strings[int(f.get("filename", 0))], number) for f, number in lines
+            (strings[int(f.get("name", 0))], strings[int(f.get("filename", 0))], number)
+            for f, number in lines
         )
     stacks: Stacks = Counter()
     for sample in profile.get("sample", ()):
@@ -162,7 +172,11 @@ def exported_stacks(message: profile_pb2.Profile) -> Stacks:
     functions = {f.id: f for f in message.function}
     locations = {
         location.id: tuple(
-            (strings[functions[line.function_id].name], strings[functions[line.function_id].filename], line.line)
+            (
+                strings[functions[line.function_id].name],
+                strings[functions[line.function_id].filename],
+                line.line,
+            )
             for line in location.line
         )
         for location in message.location

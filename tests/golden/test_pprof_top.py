@@ -24,9 +24,14 @@ def cases() -> list[Any]:
     found = [pytest.param(FIXTURES / name, types, id=name) for name, types in own.items()]
     golden = SHARED / "golden" / "pprof_top.json.gz"
     if not golden.exists():
-        return [*found, pytest.param(None, {}, marks=pytest.mark.skip("../shared is not beside this checkout"))]
+        return [
+            *found,
+            pytest.param(None, {}, marks=pytest.mark.skip("../shared is not beside this checkout")),
+        ]
     shared = json.loads(gzip.decompress(golden.read_bytes()))
-    return found + [pytest.param(SHARED / "data" / "pprof" / name, types, id=name) for name, types in shared.items()]
+    return found + [
+        pytest.param(SHARED / "data" / "pprof" / name, types, id=name) for name, types in shared.items()
+    ]
 
 
 @pytest.mark.parametrize(("path", "expected"), cases())

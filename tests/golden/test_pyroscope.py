@@ -71,7 +71,9 @@ def rows(database: StoreDatabase, request: Request) -> list[dict[str, object]]:
 def of(method: str) -> list[object]:
     """The exchanges of one method as parameters, or one that skips."""
     found = [pytest.param(e, id=e.name) for e in EXCHANGES if e.method == method]
-    return found or [pytest.param(None, marks=pytest.mark.skip(f"../shared/{RECORDING} is not beside this checkout"))]
+    return found or [
+        pytest.param(None, marks=pytest.mark.skip(f"../shared/{RECORDING} is not beside this checkout"))
+    ]
 
 
 @pytest.mark.parametrize("exchange", of("SelectMergeStacktraces"))
@@ -101,10 +103,16 @@ def test_diff(pushed: StoreDatabase, exchange: Exchange) -> None:
     graph = pushed.ask(DiffRequest(tree(left), tree(right), asked or DEFAULT_MAX_NODES))
     assert isinstance(graph, FlamegraphDiff)
     expected = exchange.answer["flamegraph"]
-    for ours, theirs in ((graph.total, "total"), (graph.left_ticks, "leftTicks"), (graph.right_ticks, "rightTicks")):
+    for ours, theirs in (
+        (graph.total, "total"),
+        (graph.left_ticks, "leftTicks"),
+        (graph.right_ticks, "rightTicks"),
+    ):
         assert ours == int(expected.get(theirs, 0))
     if not asked or asked >= EXACT_NODES:
-        assert [sorted(r) for r in bars(graph.names, graph.levels, 7)] == [sorted(r) for r in answered_bars(expected, 7)]
+        assert [sorted(r) for r in bars(graph.names, graph.levels, 7)] == [
+            sorted(r) for r in answered_bars(expected, 7)
+        ]
         assert graph.max_self == int(expected.get("maxSelf", 0))
 
 
@@ -113,7 +121,11 @@ def test_series(pushed: StoreDatabase, exchange: Exchange) -> None:
     body = exchange.body
     # Pyroscope's v2 answers sums whatever aggregation is asked for.
     request = SeriesRequest(
-        selection(body), int(float(body["step"]) * 1000) * MS, tuple(body.get("groupBy", ())), "sum", int(body.get("limit", 0))
+        selection(body),
+        int(float(body["step"]) * 1000) * MS,
+        tuple(body.get("groupBy", ())),
+        "sum",
+        int(body.get("limit", 0)),
     )
     ours: dict[tuple[tuple[str, str], ...], list[tuple[int, float]]] = {}
     for row in rows(pushed, request):
@@ -161,7 +173,9 @@ def test_merged_pprof(pushed: StoreDatabase, exchange: Exchange) -> None:
     go_pgo = exchange.body.get("stackTraceSelector", {}).get("goPgo")
     options = PprofOptions(rules="pyroscope")
     if go_pgo:
-        options = PprofOptions(True, int(go_pgo.get("keepLocations", 0)), bool(go_pgo.get("aggregateCallees")), "pyroscope")
+        options = PprofOptions(
+            True, int(go_pgo.get("keepLocations", 0)), bool(go_pgo.get("aggregateCallees")), "pyroscope"
+        )
     exported = pushed.ask(ExportRequest(tree(exchange.body), "pprof", options))
     assert isinstance(exported, Exported)
     message = profile_pb2.Profile.FromString(gzip.decompress(exported.data))

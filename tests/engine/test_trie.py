@@ -1,0 +1,122 @@
+"""Tries by whole arrays equal tries by nested dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flameduck.engine.trie import (
+    Ragged,
+    Trie,
+    build_trie,
+    depths_of,
+    first_occurrences,
+    merge_order,
+    offsets_of,
+    path_hashes,
+    project_trie,
+    totals,
+    unify,
+)
+
+SYMBOLS = 5
+Paths = list[list[int]]
+paths_strategy = st.lists(st.lists(st.integers(0, SYMBOLS - 1), max_size=7), max_size=30)
+
+
+def ragged(lists: Sequence[Sequence[int]]) -> Ragged:
+    flat = [item for one in lists for item in one]
+    return Ragged(np.array(flat, np.int64), offsets_of(np.array([len(one) for one in lists], np.int64)))
+
+
+def naive(paths: Paths) -> list[tuple[int, int, int, int]]:
+    """(parent, symbol, size, depth) in pre-order, siblings by symbol."""
+    distinct = sorted({tuple(path[:n]) for path in paths for n in range(len(path) + 1)} | {()})
+    position = {path: number for number, path in enumerate(distinct)}
+    return [
+        (
+            position[path[:-1]],
+            path[-1] if path else -1,
+            sum(other[: len(path)] == path for other in distinct),
+            len(path),
+        )
+        for path in distinct
+    ]
+
+
+def rows(trie: Trie) -> list[tuple[int, int, int, int]]:
+    columns = (trie.parent, trie.symbol, trie.size, trie.depth)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def path_of(trie: Trie, node: int) -> list[int]:
+    path: list[int] = []
+    while node:
+        path.insert(0, int(trie.symbol[node]))
+        node = int(trie.parent[node])
+    return path
+
+
+@given(paths_strategy)
+def test_build(paths: Paths) -> None:
+    trie, ends = build_trie(ragged(paths), SYMBOLS)
+    assert rows(trie) == naive(paths)
+    assert [path_of(trie, node) for node in ends.tolist()] == paths
+    assert (depths_of(trie.parent) == trie.depth).all()
+
+
+@given(paths_strategy, st.lists(st.lists(st.integers(0, 3), max_size=2), min_size=SYMBOLS, max_size=SYMBOLS))
+def test_project(paths: Paths, expansion: Paths) -> None:
+    trie, ends = build_trie(ragged(paths), SYMBOLS)
+    symbols = [expansion[symbol] if symbol >= 0 else [] for symbol in trie.symbol.tolist()]
+    projected, new_node = project_trie(trie, ragged(symbols), 4)
+    expected = [[new for symbol in path for new in expansion[symbol]] for path in paths]
+    assert rows(projected) == naive(expected)
+    assert [path_of(projected, int(new_node[end])) for end in ends.tolist()] == expected
+
+
+@given(paths_strategy)
+def test_first_occurrences(paths: Paths) -> None:
+    trie, _ = build_trie(ragged(paths), SYMBOLS)
+    for node, first in enumerate(first_occurrences(trie).tolist()):
+        path = path_of(trie, node)
+        assert first == (not path or path[-1] not in path[:-1])
+
+
+@given(paths_strategy, st.randoms(use_true_random=False))
+def test_merge_order_undoes_any_shuffle(paths: Paths, random: object) -> None:
+    trie, _ = build_trie(ragged(paths), SYMBOLS)
+    shuffled = np.array([0, *random.sample(range(1, len(trie)), len(trie) - 1)])  # type: ignore[attr-defined]
+    back = np.argsort(shuffled)
+    merged, position = merge_order(back[trie.parent[shuffled]], trie.symbol[shuffled], trie.depth[shuffled])
+    assert rows(merged) == rows(trie)
+    assert (position == shuffled).all()
+
+
+@given(paths_strategy)
+def test_unify_of_the_subtrees_is_the_trie(paths: Paths) -> None:
+    trie, _ = build_trie(ragged(paths), SYMBOLS)
+    parent = np.where(trie.depth[1:] == 1, -1, trie.parent[1:] - 1)
+    merged, place = unify(parent, trie.symbol[1:], trie.depth[1:] - 1, SYMBOLS)
+    assert rows(merged) == rows(trie)
+    assert place.tolist() == list(range(1, len(trie)))
+
+
+@given(paths_strategy, st.integers(0, 2**32))
+def test_totals_and_path_hashes(paths: Paths, seed: int) -> None:
+    trie, _ = build_trie(ragged(paths), SYMBOLS)
+    values = np.random.default_rng(seed).integers(-5, 5, len(trie))
+    for node in range(len(trie)):
+        inside = slice(node, node + int(trie.size[node]))
+        assert totals(values, trie.size)[node] == values[inside].sum()
+    hashes = path_hashes(trie, np.arange(1, SYMBOLS + 1, dtype=np.uint64))
+    assert len(set(hashes.tolist())) == len(trie)
+
+
+def test_lists_are_taken_and_reversed() -> None:
+    lists = ragged([[1, 2, 3], [], [4]])
+    assert lists.take(np.array([2, 0])).values.tolist() == [4, 1, 2, 3]
+    assert lists.reversed().values.tolist() == [3, 2, 1, 4]
