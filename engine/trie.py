@@ -140,9 +140,9 @@ class _Levels:
         keys, inverse = np.unique(parent * self._radix + symbol, return_inverse=True)
         self._parents.append(keys // self._radix)
         self._symbols.append(keys % self._radix)
-        base = self._bounds[-1]
-        self._bounds.append(base + len(keys))
-        return inverse + base
+        nodes: IntArray = inverse + self._bounds[-1]
+        self._bounds.append(self._bounds[-1] + len(keys))
+        return nodes
 
     def finish(self) -> tuple[Trie, IntArray]:
         """The trie in pre-order, and the pre-order position of each breadth-first node."""

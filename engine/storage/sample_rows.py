@@ -246,7 +246,7 @@ def _with_series_facts(
     samples: pa.Table,
     placed: _Placed,
     part_of_series: IntArray,
-    part_stacks: Sequence[U64Array],
+    part_stacks: Sequence[IntArray],
     counts: IntArray,
 ) -> SampleRows:
     series_count = len(part_of_series)
