@@ -1,22 +1,32 @@
-"""Worker processes of this machine, started when there is enough to do and replaced when they die."""
+"""Worker processes of this machine, started when there is enough to do and replaced when they die.
+
+They are fresh interpreters that never import the caller's main module, so a script needs no guard around its
+calls. Each holds one item at a time, so when one dies it is known of what.
+"""
 
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
+import pickle
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
+
+from .worker import Reply
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 WORKER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
+        "FLAMEDUCK_WORKER": "1",
         # One worker a core: threads inside a worker would only fight over it.
         "POLARS_MAX_THREADS": "1",
         "OMP_NUM_THREADS": "1",
@@ -27,19 +37,89 @@ WORKER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "ARROW_DEFAULT_MEMORY_POOL": "system",
     }
 )
+ATTEMPTS = 2
+"""An item that has killed so many workers is given up. The first may have fallen to something else."""
+
 _INLINE_ITEMS = 2
 _QUEUED_PER_WORKER = 2
+_CLOSE_S = 5
+_BOOT = "import sys; sys.path[:] = sys.argv[2:]; from {package}.worker import main; main(int(sys.argv[1]))"
 
 
+@dataclass(eq=False)
+class _Job:
+    """One item on its way; `reply` is pickled."""
+
+    task: Callable[[Any], Any]
+    item: Any
+    reply: bytes | None = None
+    deaths: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether there is a reply, or no hope of one."""
+        return self.reply is not None or self.deaths >= ATTEMPTS
+
+
+class _Worker:
+    """One process and its pipe."""
+
+    def __init__(self) -> None:
+        self.pipe, theirs = Pipe()
+        boot = _BOOT.format(package=__package__)
+        command = [sys.executable, "-c", boot, str(theirs.fileno()), *sys.path]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, **WORKER_ENVIRONMENT},
+        )
+        theirs.close()
+        self.job: _Job | None = None
+
+    def start(self, job: _Job) -> bool:
+        """Give it an item; False if it has exited."""
+        try:
+            self.pipe.send((job.task, job.item))
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        self.job = job
+        return True
+
+    def receive(self) -> bool:
+        """Take the reply that is ready; False if the process died instead."""
+        assert self.job is not None
+        try:
+            self.job.reply = self.pipe.recv_bytes()
+        except (EOFError, ConnectionResetError):
+            return False
+        self.job = None
+        return True
+
+    def stop(self) -> None:
+        """End the process: at once if it is at work, else by closing its pipe."""
+        self.pipe.close()
+        if self.job is not None:
+            self._process.kill()
+        try:
+            self._process.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@dataclass(eq=False)
 class LocalExecutor:
-    """Spawned processes. One or two items run in this process, since starting workers costs more, as long as no
-    worker has died: what killed one must not come here.
+    """Worker processes. Not for use by several threads at once; `map` may be called while another is under way.
+
+    One or two items run in this process, since starting workers costs more, as long as no worker has died: what
+    killed one must not come here.
     """
 
-    def __init__(self, jobs: int = 0) -> None:
-        self._jobs = jobs or os.cpu_count() or 1
-        self._pool: ProcessPoolExecutor | None = None
-        self._lost_a_worker = False
+    jobs: int = 0
+    _workers: list[_Worker] = field(default_factory=list)
+    _queue: deque[_Job] = field(default_factory=deque)
+    _lost_a_worker: bool = False
 
     def map(
         self, task: Callable[[Item], Result], items: Iterable[Item], died: Callable[[Item], Result]
@@ -50,67 +130,82 @@ class LocalExecutor:
         if len(first) <= _INLINE_ITEMS and not self._lost_a_worker:
             yield from map(task, first)
             return
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
-        for item in itertools.chain(first, iterator):
-            waiting.append((item, self._submit(task, item)))
-            if len(waiting) >= self._jobs * _QUEUED_PER_WORKER:
-                yield self._result(task, waiting, died)
-        while waiting:
-            yield self._result(task, waiting, died)
-
-    def _result(
-        self,
-        task: Callable[[Item], Result],
-        waiting: deque[tuple[Item, Future[Result]]],
-        died: Callable[[Item], Result],
-    ) -> Result:
-        item, future = waiting.popleft()
+        waiting: deque[_Job] = deque()
         try:
-            return future.result()
-        except BrokenProcessPool:
-            # Everything in flight fell with the worker: run the item alone to see whether it is to blame.
-            self._restart()
-            others = [other for other, _ in waiting]
-            result = self._alone(task, item, died)
-            waiting.clear()
-            waiting.extend((other, self._submit(task, other)) for other in others)
-            return result
-
-    def _alone(self, task: Callable[[Item], Result], item: Item, died: Callable[[Item], Result]) -> Result:
-        try:
-            return self._submit(task, item).result()
-        except BrokenProcessPool:
-            self._restart()
-            return died(item)
-
-    def _submit(self, task: Callable[[Item], Result], item: Item) -> Future[Result]:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(self._jobs, mp_context=multiprocessing.get_context("spawn"))
-        before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
-        os.environ.update(WORKER_ENVIRONMENT)
-        try:
-            return self._pool.submit(task, item)
+            for item in itertools.chain(first, iterator):
+                waiting.append(_Job(task, item))
+                self._queue.append(waiting[-1])
+                self._assign()
+                if len(waiting) >= self._most_workers * _QUEUED_PER_WORKER:
+                    yield self._finish(waiting.popleft(), died)
+            while waiting:
+                yield self._finish(waiting.popleft(), died)
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+            self._forget(waiting)
 
-    def _restart(self) -> None:
-        self._lost_a_worker = True
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+    @property
+    def _most_workers(self) -> int:
+        return self.jobs or len(os.sched_getaffinity(0))
+
+    def _finish(self, job: _Job, died: Callable[[Any], Result]) -> Result:
+        """The result of a job, when it is there."""
+        while not job.done:
+            self._assign()
+            self._receive()
+        if job.reply is None:
+            return died(job.item)
+        reply: Reply = pickle.loads(job.reply)
+        if reply.error is not None:
+            raise reply.error
+        result: Result = reply.value
+        return result
+
+    def _assign(self) -> None:
+        """Give queued jobs to idle workers, starting as many as may be."""
+        while self._queue:
+            idle = next((worker for worker in self._workers if worker.job is None), None)
+            if idle is None:
+                if len(self._workers) >= self._most_workers:
+                    return
+                idle = _Worker()
+                self._workers.append(idle)
+            if idle.start(self._queue[0]):
+                self._queue.popleft()
+            else:
+                self._discard(idle)
+
+    def _receive(self) -> None:
+        """Wait until some worker replies or dies."""
+        busy: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.job is not None}
+        for pipe in wait(list(busy)):
+            worker = busy[pipe]
+            job = worker.job
+            if not worker.receive() and job is not None:
+                self._lost_a_worker = True
+                self._discard(worker)
+                job.deaths += 1
+                if not job.done:
+                    self._queue.appendleft(job)
+
+    def _discard(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.stop()
+
+    def _forget(self, jobs: Iterable[_Job]) -> None:
+        """Nobody waits for these any more: unqueue them, and end the workers that are at them."""
+        for job in jobs:
+            if job in self._queue:
+                self._queue.remove(job)
+            for worker in [worker for worker in self._workers if worker.job is job]:
+                self._discard(worker)
 
     def close(self) -> None:
         """Stop the workers."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        for worker in list(self._workers):
+            self._discard(worker)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()

@@ -53,7 +53,7 @@ class Pprof:
         """Whether the first fields have the numbers and wire types of a profile."""
         if is_text(head):
             return False
-        fields = leading_fields(head, most=16)
+        fields = leading_fields(head, most=8)
         return all(field in _FIELDS for field in fields) and any(
             number in _TELLING_FIELDS for number, _ in fields
         )

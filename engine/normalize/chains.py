@@ -9,7 +9,7 @@ import numpy as np
 from ...schema import identity
 from .columns import IntArray, U64Array
 
-CHUNK_LISTS = 16_384
+CHUNK_LISTS = 65_536
 """Lists hashed together: enough to pay for the calls of each step, few enough for the caches."""
 
 

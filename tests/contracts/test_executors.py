@@ -1,0 +1,142 @@
+"""What every executor does: order, errors, laziness; and what worker processes survive."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from flameduck.engine.execution import Executor, open_executor
+from flameduck.engine.execution.inline import InlineExecutor
+
+MAKERS: dict[str, Callable[[], Executor]] = {"inline": InlineExecutor, "local": lambda: open_executor(2)}
+
+
+@pytest.fixture(params=MAKERS)
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    with MAKERS[request.param]() as opened:
+        yield opened
+
+
+def unexpected(item: object) -> int:
+    raise AssertionError(f"{item!r} is said to have killed its worker")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+def test_results_come_in_the_order_of_the_items(executor: Executor, count: int) -> None:
+    assert list(executor.map(operator.neg, range(count), unexpected)) == [-n for n in range(count)]
+
+
+def test_an_error_of_the_task_is_raised_and_leaves_the_executor_usable(executor: Executor) -> None:
+    with pytest.raises(ValueError, match=r"math domain|negative"):
+        list(executor.map(math.sqrt, [4, 9, -1, 16], unexpected))
+    assert list(executor.map(math.sqrt, [4, 9, 16, 25], unexpected)) == [2, 3, 4, 5]
+
+
+def test_items_are_taken_a_few_at_a_time(executor: Executor) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    results = executor.map(operator.neg, items(), unexpected)
+    assert [next(results) for _ in range(3)] == [0, -1, -2]
+    assert len(taken) <= 10
+
+
+def test_a_map_inside_a_map(executor: Executor) -> None:
+    sums = []
+    for result in executor.map(operator.neg, range(6), unexpected):
+        sums.append(result + sum(executor.map(abs, [-1, -2, -3, -4], unexpected)))
+    assert sums == [10, 9, 8, 7, 6, 5]
+
+
+def test_a_map_that_is_left_early(executor: Executor) -> None:
+    for result in executor.map(operator.neg, range(100), unexpected):
+        assert result == 0
+        break
+    assert list(executor.map(operator.neg, range(4), unexpected)) == [0, -1, -2, -3]
+
+
+def kill_worker(number: int) -> partial[int]:
+    """A picklable item that kills the worker which calls it, or one that gives the number."""
+    return partial(os._exit, 9) if number % 7 == 3 else partial(operator.neg, -number)
+
+
+def test_a_worker_that_dies_costs_its_item_alone() -> None:
+    with open_executor(2) as executor:
+        items = [kill_worker(number) for number in range(20)]
+        results = list(executor.map(operator.methodcaller("__call__"), items, lambda item: -1))
+    assert results == [-1 if number % 7 == 3 else number for number in range(20)]
+
+
+def test_after_a_death_even_single_items_stay_out_of_this_process() -> None:
+    with open_executor(1) as executor:
+        list(
+            executor.map(
+                operator.call if hasattr(operator, "call") else int, [partial(int)] * 3, lambda item: -1
+            )
+        )
+        results = [
+            list(executor.map(operator.methodcaller("__call__"), items, lambda item: -1))
+            for items in ([kill_worker(3)] * 3, [kill_worker(3)])
+        ]
+    assert results == [[-1, -1, -1], [-1]]
+
+
+def test_a_death_may_be_answered_by_another_map() -> None:
+    with open_executor(2) as executor:
+        call = operator.methodcaller("__call__")
+
+        def again(item: object) -> int:
+            return sum(executor.map(call, [kill_worker(5), kill_worker(3)], lambda item: 100))
+
+        assert list(executor.map(call, [kill_worker(n) for n in range(8)], again)) == [
+            0,
+            1,
+            2,
+            105,
+            4,
+            5,
+            6,
+            7,
+        ]
+
+
+def test_workers_see_one_core_each_and_end_with_the_executor() -> None:
+    with open_executor(2) as executor:
+        seen = list(
+            executor.map(
+                os.getenv, ["POLARS_MAX_THREADS", "FLAMEDUCK_WORKER", "POLARS_MAX_THREADS"], unexpected
+            )
+        )
+        pids = set(executor.map(operator.methodcaller("__call__"), [os.getpid] * 8, unexpected))
+    assert seen == ["1", "1", "1"]
+    assert os.getpid() not in pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_script_needs_no_guard_for_its_main_module(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import operator\n"
+        "from flameduck.engine.execution import open_executor\n"
+        "with open_executor(2) as executor:\n"
+        "    print(sum(executor.map(operator.neg, range(9), print)))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env=environment, check=True
+    )
+    assert (run.stdout, run.stderr) == ("-36\n", "")
