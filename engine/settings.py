@@ -32,7 +32,7 @@ class Settings:
     threads: int = _setting(0, "threads for SQL; 0: one a core")
     jobs: int = _setting(0, "worker processes that decode; 0: one a core")
     open_blocks_bytes: int = _setting(1 << 30, "memory for the indexes and tries of blocks that stay open")
-    block_samples: int = _setting(8_000_000, "samples of a block at most, one profile apart")
+    block_samples: int = _setting(6_000_000, "samples of a block at most, one profile apart")
     max_file_bytes: int = _setting(1 << 30, "inflated size of one profile file at most")
     temp_directory: str = _setting("", "where SQL spills; empty: the system's")
     cache_directory: str = _setting(

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ...schema.identity import ROOT_PATH
 from ...schema.partial import NODES
-from ..trie import Trie, merge_order
+from ..trie import Trie, merge_order, totals
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -105,3 +105,13 @@ def join_nodes(left: pa.Table, right: pa.Table) -> pa.Table:
             values[rows] = table.column(name).to_numpy()
             joined = joined.append_column(f"{side}_{name}", pa.array(values))
     return joined
+
+
+def rescaled(nodes: pa.Table, own_name: str, total_name: str, factor: float) -> pa.Table:
+    """Values times `factor`, rounded where they are made, so that totals still are sums of selfs."""
+    own = pa.array(np.rint(nodes.column(own_name).to_numpy() * factor).astype(np.int64))
+    scaled = nodes.set_column(nodes.column_names.index(own_name), own_name, own)
+    tree = order_nodes(scaled.append_column("row", pa.array(np.arange(len(nodes)))), (own_name, "row"))
+    total = np.empty(len(nodes), np.int64)
+    total[tree.values["row"]] = totals(tree.values[own_name], tree.trie.size)
+    return scaled.set_column(nodes.column_names.index(total_name), total_name, pa.array(total))

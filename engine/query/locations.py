@@ -6,7 +6,7 @@ What pprof and table exports are made of. Keyed by content hash, so that blocks 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,12 @@ def gather_locations(
         for profile_type, resolved in by_type
         for scan in resolved.plan.scans
     ]
-    return merge_location_partials(partials)
+    merged = merge_location_partials(partials)
+    scale = by_type[0][1].weights.scale if by_type else 1
+    if scale == 1:
+        return merged
+    value = np.rint(merged.values.column("value").to_numpy() / scale).astype(np.int64)
+    return replace(merged, values=merged.values.set_column(3, "value", pa.array(value)))
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,14 @@ class Weights:
     """How single profiles count, by block ULID: rows of the profiles table and their weights.
 
     Without `weighted` every sample counts once, and the samples of `excluded` profiles are taken away again.
-    `given` replaces the sums altogether.
+    `given` replaces the sums altogether. Values come out `scale` times too large, so that the fractions of an
+    average survive the rounding in each block.
     """
 
     weighted: Mapping[str, tuple[IntArray, npt.NDArray[np.float64]]] | None = None
     excluded: Mapping[str, IntArray] = field(default_factory=dict)
     given: Mapping[str, Sequence[StackTotals]] | None = None
+    scale: int = 1
 
 
 class Source(Protocol):

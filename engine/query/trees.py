@@ -26,8 +26,7 @@ from ...schema.request import (
     TreeQuery,
     TreeRequest,
 )
-from ..trie import totals
-from .calltree import join_nodes, largest_nodes, order_nodes
+from .calltree import join_nodes, largest_nodes, order_nodes, rescaled
 from .flamegraph import flamegraph, flamegraph_diff
 from .project import SOURCE_SEPARATOR
 from .sandwich import callees_of, callers_of
@@ -46,7 +45,10 @@ def gather(snapshot: Snapshot, tree: TreeQuery) -> tuple[FunctionPartial, Resolv
         weights = deltas(snapshot, resolved)
     else:
         weights = weighted(snapshot, resolved, tree.aggregate)
-    return snapshot.source.aggregate(resolved.plan, tree, weights), resolved
+    partial = snapshot.source.aggregate(resolved.plan, tree, weights)
+    if weights.scale != 1:
+        partial = FunctionPartial(rescaled(partial.nodes, "self", "total", 1 / weights.scale))
+    return partial, resolved
 
 
 def answer_flamegraph(snapshot: Snapshot, request: FlamegraphRequest) -> Flamegraph:
@@ -108,7 +110,7 @@ def answer_diff(snapshot: Snapshot, request: DiffRequest, other: Snapshot | None
     sides = _Sides.of(snapshot, other or snapshot, request.left, request.right)
     joined = join_nodes(sides.left.nodes, sides.right.nodes)
     if request.normalise != "none":
-        joined = _scaled_right(joined, sides.right_scale(request.normalise))
+        joined = rescaled(joined, "right_self", "right_total", sides.right_scale(request.normalise))
     weight = np.maximum(joined.column("left_total").to_numpy(), joined.column("right_total").to_numpy())
     kept = largest_nodes(joined, weight, request.max_nodes)
     tree = order_nodes(kept, ("left_self", "left_total", "right_self", "right_total"))
@@ -203,16 +205,6 @@ def _profile_seconds(snapshot: Snapshot, resolved: Resolved) -> float:
 def _root_total(partial: FunctionPartial) -> int:
     roots = partial.nodes.filter(pc.equal(partial.nodes.column("depth"), 0))
     return int(roots.column("total")[0].as_py()) if len(roots) else 0
-
-
-def _scaled_right(joined: pa.Table, factor: float) -> pa.Table:
-    """Right values times `factor`, rounded where they are made, so that totals still are sums of selfs."""
-    own = pa.array(np.rint(joined.column("right_self").to_numpy() * factor).astype(np.int64))
-    scaled = joined.set_column(joined.column_names.index("right_self"), "right_self", own)
-    tree = order_nodes(scaled.append_column("row", pa.array(np.arange(len(joined)))), ("right_self", "row"))
-    total = np.empty(len(joined), np.int64)
-    total[tree.values["row"]] = totals(tree.values["right_self"], tree.trie.size)
-    return scaled.set_column(joined.column_names.index("right_total"), "right_total", pa.array(total))
 
 
 def answer_sandwich(snapshot: Snapshot, request: SandwichRequest) -> Flamegraph:

@@ -25,6 +25,10 @@ IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
 
 
+AVERAGE_SCALE = 1024
+"""Averages are carried in this many parts of a unit until all blocks are added up."""
+
+
 @dataclass(frozen=True)
 class Profiles:
     """The profiles of a plan, copies left out, of all its blocks. `block` numbers `ulids`."""
@@ -73,7 +77,7 @@ def weighted(snapshot: Snapshot, resolved: Resolved, aggregate: Aggregate) -> We
     profiles = profiles_of(snapshot, resolved)
     if aggregate == "avg":
         _, series, counts = np.unique(profiles.series_id, return_inverse=True, return_counts=True)
-        return by_block(profiles, 1 / counts[series])
+        return by_block(profiles, AVERAGE_SCALE / counts[series], AVERAGE_SCALE)
     newest = profiles.take(newest_of_series(profiles))
     return by_block(newest, np.ones(len(newest)))
 
@@ -86,13 +90,13 @@ def newest_of_series(profiles: Profiles) -> IntArray:
     return newest
 
 
-def by_block(profiles: Profiles, weight: npt.NDArray[np.float64]) -> Weights:
+def by_block(profiles: Profiles, weight: npt.NDArray[np.float64], scale: int = 1) -> Weights:
     """Weights in the form a source takes."""
     chosen: Mapping[str, tuple[IntArray, npt.NDArray[np.float64]]] = {
         ulid: (profiles.rows.row[profiles.block == number], weight[profiles.block == number])
         for number, ulid in enumerate(profiles.ulids)
     }
-    return Weights(weighted=chosen)
+    return Weights(weighted=chosen, scale=scale)
 
 
 def deltas(snapshot: Snapshot, resolved: Resolved) -> Weights:
