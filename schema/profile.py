@@ -133,6 +133,9 @@ PROFILES = pa.schema(
         ("mappings", pa.list_(pa.uint64())),
     ]
 )
+CARRIED = tuple(PROFILES.names[PROFILES.names.index("type_no") :])
+"""The columns of `PROFILES` that are stored and merged as they are."""
+
 SAMPLES = pa.schema(
     [
         ("stack_id", pa.uint64()),

@@ -11,19 +11,6 @@ from ...schema.profile import NormalisedBatch
 from ..query.locations import locations_by_hash, stacks_by_hash
 from ..query.opened import OpenBlock
 
-_CARRIED = (
-    "type_no",
-    "rules",
-    "period",
-    "duration_ns",
-    "default_sample_type",
-    "drop_frames",
-    "keep_frames",
-    "comments",
-    "doc_url",
-    "mappings",
-)
-
 
 def unpack(block: OpenBlock) -> NormalisedBatch:
     """Everything the block holds."""
@@ -57,11 +44,11 @@ def _series(block: OpenBlock) -> pa.Table:
 
 def _profiles(block: OpenBlock) -> pa.Table:
     stored = block.block.table(
-        "profiles", ["series", "ts", "profile_id", "upload_id", "n", "total", *_CARRIED]
+        "profiles", ["series", "ts", "profile_id", "upload_id", "n", "total", *profile.CARRIED]
     )
     ids = stored.column("profile_id").combine_chunks().storage
     uploads = stored.column("upload_id").combine_chunks().storage
-    columns = {name: stored.column(name) for name in ("ts", "n", "total", *_CARRIED)}
+    columns = {name: stored.column(name) for name in ("ts", "n", "total", *profile.CARRIED)}
     columns["series_id"] = pa.array(block.index.series_id[stored.column("series").to_numpy()], pa.uint64())
     columns["profile_id"] = ids
     columns["upload_id"] = pa.compute.coalesce(uploads, ids)

@@ -9,20 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ...schema.profile import CARRIED
 from .export import Export
 
-_COLUMNS = (
-    "profile_id",
-    "ts",
-    "period",
-    "duration_ns",
-    "default_sample_type",
-    "drop_frames",
-    "keep_frames",
-    "comments",
-    "doc_url",
-    "mappings",
-)
+_COLUMNS = ("profile_id", "ts", *CARRIED)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ...schema.profile import CARRIED
 from ..trie import offsets_of
 from .numbering import first_rows
 from .sample_columns import Collected
@@ -222,19 +223,7 @@ def _profile_table(
         "n": pa.array(counts.n, pa.uint32()),
         "total": pa.array(counts.total, pa.int64()),
     }
-    carried = (
-        "type_no",
-        "rules",
-        "period",
-        "duration_ns",
-        "default_sample_type",
-        "drop_frames",
-        "keep_frames",
-        "comments",
-        "doc_url",
-        "mappings",
-    )
-    return pa.table(numbered | {name: leaders.column(name) for name in carried})
+    return pa.table(numbered | {name: leaders.column(name) for name in CARRIED})
 
 
 def _as_uuid(ids: pa.Array) -> pa.Array:
