@@ -26,7 +26,7 @@ SPACE = "memory:inuse_space:bytes:space:bytes"
 def aggregates(database: Any, request: Request, given: str | None = None) -> list[str]:
     """The aggregate of each question that one `ask` led to."""
     ask(Connection(database), request, given)
-    return [str(getattr(request, "aggregate", "") or request.tree.aggregate) for request in database.asked]  # type: ignore[union-attr]
+    return [str(getattr(request, "aggregate", "") or request.tree.aggregate) for request in database.asked]
 
 
 def top(profile_type: str = "", **more: object) -> TopRequest:

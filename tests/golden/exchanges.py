@@ -100,7 +100,8 @@ def _raw(sample: Json, data: Callable[[str], Path]) -> bytes:
     raw = data(f"data/{sample['file']}").read_bytes()
     raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
     # Field 9 again: the last time wins.
-    return raw + profile_pb2.Profile(time_nanos=sample["time_ns"]).SerializeToString()
+    again: bytes = profile_pb2.Profile(time_nanos=sample["time_ns"]).SerializeToString()
+    return raw + again
 
 
 def selection(body: Json) -> Selection:

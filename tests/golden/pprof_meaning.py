@@ -13,7 +13,9 @@ Stack = tuple[Any, ...]
 
 def read_pprof(data: bytes) -> profile_pb2.Profile:
     """A pprof from its bytes, compressed or not."""
-    return profile_pb2.Profile.FromString(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data)
+    message = profile_pb2.Profile()
+    message.ParseFromString(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data)
+    return message
 
 
 def meaning(message: profile_pb2.Profile) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import gzip
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,14 +62,14 @@ def pushed(tmp_path_factory: pytest.TempPathFactory, shared: Callable[[str], Pat
     return database
 
 
-def rows(database: StoreDatabase, request: Request) -> list[dict[str, object]]:
+def rows(database: StoreDatabase, request: Request) -> list[dict[str, Any]]:
     answer = database.ask(request)
     assert isinstance(answer, Rows)
-    listed: list[dict[str, object]] = answer.table.to_pylist()
+    listed: list[dict[str, Any]] = answer.table.to_pylist()
     return listed
 
 
-def of(method: str) -> list[object]:
+def of(method: str) -> list[Any]:
     """The exchanges of one method as parameters, or one that skips."""
     found = [pytest.param(e, id=e.name) for e in EXCHANGES if e.method == method]
     return found or [
@@ -129,7 +130,7 @@ def test_series(pushed: StoreDatabase, exchange: Exchange) -> None:
     )
     ours: dict[tuple[tuple[str, str], ...], list[tuple[int, float]]] = {}
     for row in rows(pushed, request):
-        ours.setdefault(tuple(row["labels"]), []).append((row["ts"] // MS, row["value"]))  # type: ignore[arg-type, operator]
+        ours.setdefault(tuple(row["labels"]), []).append((row["ts"] // MS, row["value"]))
     theirs = {
         tuple((label["name"], label["value"]) for label in series.get("labels", ())): [
             (int(point["timestamp"]), float(point.get("value", 0))) for point in series["points"]
@@ -142,7 +143,7 @@ def test_series(pushed: StoreDatabase, exchange: Exchange) -> None:
 @pytest.mark.parametrize("exchange", of("Series"))
 def test_series_labels(pushed: StoreDatabase, exchange: Exchange) -> None:
     request = SeriesLabelsRequest(selection(exchange.body), tuple(exchange.body.get("labelNames", ())))
-    ours = {tuple(row["labels"]) for row in rows(pushed, request)}  # type: ignore[arg-type]
+    ours = {tuple(row["labels"]) for row in rows(pushed, request)}
     expected = exchange.answer.get("labelsSet", ())
     assert ours == {tuple((label["name"], label["value"]) for label in s.get("labels", ())) for s in expected}
 

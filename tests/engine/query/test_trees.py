@@ -120,8 +120,8 @@ def test_diff_aligns_both_sides(left: Counter[Stack], right: Counter[Stack]) -> 
     database = open_files(
         [Upload(folded(side), {"side": name}, name, time_ns=1) for name, side in (("a", left), ("b", right))]
     )
-    queries = [TreeQuery(Selection(f'{{side="{name}"}}')) for name in "ab"]
-    graph = database.ask(DiffRequest(*queries, max_nodes=0))
+    a, b = (TreeQuery(Selection(f'{{side="{name}"}}')) for name in "ab")
+    graph = database.ask(DiffRequest(a, b, max_nodes=0))
     assert isinstance(graph, FlamegraphDiff)
     assert (graph.left_ticks, graph.right_ticks) == (sum(left.values()), sum(right.values()))
     rows = bars(graph.names, graph.levels, 7)
