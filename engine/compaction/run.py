@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...schema.block import BlockMeta
-from ...schema.catalog import BlockEntry
 from ...schema.errors import CorruptBlock
 from ..query.opened import OpenBlock
 from ..storage.blocks import write_block
@@ -38,10 +37,3 @@ def write_merged(objects: Objects, blocks: Sequence[OpenBlock], ulid: str) -> Bl
     parents = tuple(block.ulid for block in blocks)
     tenant = blocks[0].meta.tenant
     return write_block(objects, merge_blocks(blocks, BlockOrigin(ulid, tenant, level, parents)))
-
-
-def entry_of(meta: BlockMeta) -> BlockEntry:
-    """What the catalog keeps of a block."""
-    return BlockEntry(
-        meta.ulid, meta.level, meta.min_ts, meta.max_ts, meta.profiles, meta.samples, meta.size_bytes
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +20,7 @@ from ..formats import Decoded, Failed, Format, Input, Row, detect_format, format
 from ..formats.inflate import inflate
 from ..normalize.context import NO_LIMITS, ProfileContext, PushLimits
 from ..normalize.normalise import normalise
+from .pieces import Pieces
 
 
 @dataclass(frozen=True)
@@ -71,24 +73,29 @@ def _whole(samples: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True)
 class _Inflated:
-    """An upload's inflated bytes and the format they are in."""
+    """An upload's inflated bytes, the format they are in, and its identity."""
 
     upload: Upload
     raw: bytes
     format: Format
+    upload_id: bytes
 
 
 def decode_and_normalise(uploads: Sequence[Upload], limits: DecodeLimits) -> Outcome:
     """Decode each upload; a bad one is refused with its reason and costs the others nothing."""
     outcome = Outcome()
-    ready: dict[tuple[str, Rules], list[_Inflated]] = {}
+    ready: dict[tuple[str, Rules, int], list[_Inflated]] = {}
+    times_seen: Counter[bytes] = Counter()
     for upload in uploads:
         try:
             inflated = _inflate(upload, limits)
         except InputError as error:
             outcome.refused.append(Refused(upload.origin, str(error)))
             continue
-        ready.setdefault((inflated.format.name, upload.rules), []).append(inflated)
+        # A copy goes into another batch: within one, rows of one profile are pieces of it, which add up.
+        copy = times_seen[inflated.upload_id]
+        times_seen[inflated.upload_id] += 1
+        ready.setdefault((inflated.format.name, upload.rules, copy), []).append(inflated)
     for group in ready.values():
         _Group(group, limits.push, outcome).run()
     return outcome
@@ -100,7 +107,7 @@ def _inflate(upload: Upload, limits: DecodeLimits) -> _Inflated:
         limit_bytes = min(limit_bytes, limits.push.max_profile_bytes)
     raw = inflate(upload.data, limit_bytes)
     found = format_named(upload.input_format) if upload.input_format else detect_format(raw, upload.origin)
-    return _Inflated(upload, raw, found)
+    return _Inflated(upload, raw, found, _upload_id(upload, raw))
 
 
 class _Group:
@@ -110,9 +117,9 @@ class _Group:
         self._group = group
         self._limits = limits
         self._outcome = outcome
-        self._ids = [_upload_id(one) for one in group]
         self._batches: list[tuple[NormalisedBatch, bool, int]] = []
         self._refused: set[int] = set()
+        self._pieces: dict[int, Pieces] = {}
 
     def run(self) -> None:
         """Decode, and add what comes of it to the outcome."""
@@ -141,7 +148,16 @@ class _Group:
         if len(result.batch.profiles):
             # Only an input that comes alone in its batch can come in pieces, and fall with all of them.
             alone = decoded.rows[0].input if len(decoded.rows) == 1 else -1
-            self._batches.append((result.batch, decoded.continues, alone))
+            batch = self._without_known(result.batch, alone) if decoded.continues else result.batch
+            self._batches.append((batch, decoded.continues, alone))
+
+    def _without_known(self, batch: NormalisedBatch, number: int) -> NormalisedBatch:
+        """A further piece of an input, without the symbols of the pieces before it."""
+        if number not in self._pieces:
+            self._pieces = {number: Pieces()}
+            if self._batches and self._batches[-1][2] == number:
+                self._pieces[number].add(self._batches[-1][0])
+        return self._pieces[number].add(batch)
 
     def _refuse(self, number: int, reason: str) -> None:
         if number not in self._refused:
@@ -149,18 +165,16 @@ class _Group:
             self._outcome.refused.append(Refused(self._group[number].upload.origin, reason))
 
     def _context(self, row: Row) -> ProfileContext:
-        upload = self._group[row.input].upload
+        upload, upload_id = self._group[row.input].upload, self._group[row.input].upload_id
         labels = without_empty(upload.labels) if row.labels is None else row.labels
-        upload_id = self._ids[row.input]
         own_id = identity.profile_id("", {}, upload_id + row.part) if row.part else upload_id
         return ProfileContext(
             labels, own_id, upload_id, upload.origin, upload.name or row.name, upload.time_ns
         )
 
 
-def _upload_id(inflated: _Inflated) -> bytes:
-    upload = inflated.upload
+def _upload_id(upload: Upload, raw: bytes) -> bytes:
     said = dict(without_empty(upload.labels))
     if upload.name:
         said[METRIC_NAME] = upload.name
-    return identity.profile_id(upload.sample_id, said, inflated.raw)
+    return identity.profile_id(upload.sample_id, said, raw)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-import numpy as np
 from ulid import ULID
 
+from ...schema.catalog import entry_of
+from ...schema.errors import CommitConflict, StorageError
 from ...schema.profile import NormalisedBatch, Upload
 from ...schema.request import IngestOptions, IngestReport, Refused
 from ..compaction.plan import MergePolicy, plan_merges
-from ..compaction.run import entry_of, write_merged
+from ..compaction.run import write_merged
 from ..execution import Executor
 from ..query.opened import OpenBlock
 from ..storage.blocks import write_block
@@ -36,7 +38,7 @@ GROUP_BYTES = 4 << 20
 class IngestBounds:
     """When a block is cut: at this many samples, or this many bytes held in memory; and how large uploads may be."""
 
-    max_samples: int = 8_000_000
+    max_samples: int = 6_000_000
     max_bytes: int = 320 << 20
     limits: DecodeLimits = field(default_factory=DecodeLimits)
 
@@ -67,12 +69,16 @@ class Store(Protocol):
         """The blocks of the newest catalog version."""
         ...
 
+    def block(self, ulid: str) -> OpenBlock:
+        """One block, in the catalog or not."""
+        ...
+
 
 @dataclass
 class _Tally:
-    """What became of the uploads so far."""
+    """What became of the uploads so far; a profile is told by its id and its time."""
 
-    new: set[bytes] = field(default_factory=set)
+    new: set[tuple[bytes, int]] = field(default_factory=set)
     known: int = 0
     refused: list[Refused] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -105,7 +111,7 @@ def ingest(
         if options.progress is not None:
             options.progress(done)
     _cut(store, builder, known, tally)
-    merge_small_blocks(store)
+    _tidy_up(store, bounds, tally)
     return IngestReport(
         len(tally.new),
         tally.known,
@@ -154,10 +160,11 @@ def _add(
 ) -> None:
     """Add what the store lacks. An upload counts once, whatever the number of its series."""
     stored = known.contains(batch.profiles)
-    ids = np.array(batch.profiles.column("profile_id").to_pylist(), dtype=object)
-    fresh = set(ids[~stored])
+    ids, times = (batch.profiles.column(name).to_pylist() for name in ("profile_id", "ts"))
+    told = list(zip(ids, times, strict=True))
+    fresh = {one for one, is_stored in zip(told, stored, strict=True) if not is_stored}
     if not continues:
-        tally.known += len(set(ids[stored]) - fresh) + len(fresh & tally.new)
+        tally.known += len(set(told) - fresh) + len(fresh & tally.new)
     tally.new |= fresh
     builder.add(without_profiles(batch, stored), continues)
 
@@ -169,13 +176,26 @@ def _cut(store: Store, builder: BlockBuilder, known: KnownProfiles, tally: _Tall
         meta = write_block(store.objects, built)
         store.catalog.commit(added=(entry_of(meta),), removed=(), reason="ingest")
         tally.blocks.append(meta.ulid)
-        known.add(next(block for block in store.live_blocks() if block.ulid == meta.ulid))
+        # Another process may have merged it away by now, so it is not looked up in the catalog.
+        known.add(store.block(meta.ulid))
     return BlockBuilder()
 
 
+def _tidy_up(store: Store, bounds: IngestBounds, tally: _Tally) -> None:
+    """Merge small blocks. What was ingested is stored already, so a failure is but a warning."""
+    try:
+        merge_small_blocks(store, MergePolicy(max_samples=bounds.max_samples))
+    except StorageError as error:
+        tally.warnings.append(f"small blocks were not merged: {error}")
+
+
 def merge_small_blocks(store: Store, policy: MergePolicy = DEFAULT_POLICY) -> None:
-    """Turn many small blocks into few, so that ingesting file by file costs readers little."""
+    """Turn many small blocks into few, so that ingesting file by file costs readers little.
+
+    Where another process does the same, one of the two commits and the other's work is dropped.
+    """
     blocks = {block.ulid: block for block in store.live_blocks()}
     for job in plan_merges([entry_of(block.meta) for block in blocks.values()], policy):
         meta = write_merged(store.objects, [blocks[ulid] for ulid in job.ulids], str(ULID()))
-        store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason="merge")
+        with suppress(CommitConflict):
+            store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason="merge")
