@@ -50,8 +50,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Profiles as rows of a batch of schema `profile.DECODED`, which is no slice of another; a `Row` for each.
+    """Profiles as rows of a batch, which is no slice of another; a `Row` for each.
 
+    The columns are those of `profile.DECODED`; only `period_type` has nulls, whatever the schema says.
     `continues` says that the one row is more of the profile in the batch before: samples to add to the same.
     """
 

@@ -49,7 +49,7 @@ def _gunzip(data: bytes, limit_bytes: int) -> bytes:
             raise CorruptProfile(f"gzip: {len(data) - at} bytes of something else follow the compressed data")
         if len(pieces) >= MAX_MEMBERS:
             raise LimitExceeded(f"gzip: more than {MAX_MEMBERS} members")
-        piece, at = _gunzip_member(data, at, window, limit_bytes - size_bytes)
+        piece, at = _gunzip_member(data, at, window, limit_bytes - size_bytes + 1)
         size_bytes += len(piece)
         _check_size(size_bytes, limit_bytes)
         pieces.append(piece)
@@ -57,12 +57,11 @@ def _gunzip(data: bytes, limit_bytes: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _gunzip_member(data: bytes, at: int, window: int, limit_bytes: int) -> tuple[bytes, int]:
-    """One member's content, one byte more than the limit at most, and where the next begins."""
+def _gunzip_member(data: bytes, at: int, window: int, room: int) -> tuple[bytes, int]:
+    """One member's content and where the next begins; `room` bytes of content are the most that is inflated."""
     member = decompressobj(_GZIP_WINDOW)
     pieces: list[bytes] = []
-    room = limit_bytes + 1
-    while not member.eof:
+    while not member.eof and room > 0:
         fed = data[at : at + window] if at or window < len(data) else data
         if not fed:
             raise CorruptProfile("gzip: the compressed data ends too early")
@@ -72,7 +71,6 @@ def _gunzip_member(data: bytes, at: int, window: int, limit_bytes: int) -> tuple
             raise CorruptProfile(f"gzip: {error}") from None
         pieces.append(piece)
         room -= len(piece)
-        _check_size(limit_bytes + 1 - room, limit_bytes)
         at += len(fed)
         window *= 2
     return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), at - len(member.unused_data)

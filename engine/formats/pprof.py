@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...schema.errors import CorruptProfile, InputError
+from ...schema.errors import CorruptProfile, LimitExceeded
 from ...schema.proto import profile_pb2
 from . import Decoded, Failed, Input, Row
 from .pprof_merge import decode as decode_slowly
@@ -78,10 +78,10 @@ def _decode_large(number: int, raw: bytes) -> Iterator[Decoded | Failed]:
     try:
         for piece, part in enumerate(slice_profile(raw, SLICE_BYTES)):
             parse(part)
-            yield Decoded(_decode_batch([part]), [Row(number)], continues=piece > 0)
-    except _DecoderFailed:
-        yield Failed(number, "malformed pprof")
-    except InputError as error:
+            yield Decoded(_decode_one(part), [Row(number)], continues=piece > 0)
+    except CorruptProfile as error:
+        yield _malformed(number, error)
+    except LimitExceeded as error:
         yield Failed(number, str(error))
 
 
@@ -105,9 +105,20 @@ def _decode_checked(inputs: Sequence[Input], numbers: Sequence[int]) -> Iterator
         if bad:
             yield from _decode_checked(inputs, [n for n in numbers if n not in bad])
             return
-        # Protobuf takes them all, ptars does not: leave it out.
         for number in numbers:
-            yield Decoded(decode_slowly(inputs[number].raw), [Row(number)])
+            yield Decoded(_decode_one(inputs[number].raw), [Row(number)])
+
+
+def _decode_one(raw: bytes) -> pa.RecordBatch:
+    """A message that protobuf takes; if ptars does not, it is left out."""
+    try:
+        return _decode_batch([raw])
+    except _DecoderFailed:
+        return decode_slowly(raw)
+
+
+def _malformed(number: int, error: CorruptProfile) -> Failed:
+    return Failed(number, f"malformed pprof: {error}")
 
 
 def _find_bad(inputs: Sequence[Input], numbers: Sequence[int]) -> dict[int, Failed]:
@@ -117,7 +128,7 @@ def _find_bad(inputs: Sequence[Input], numbers: Sequence[int]) -> dict[int, Fail
         try:
             parse(inputs[number].raw)
         except CorruptProfile as error:
-            bad[number] = Failed(number, str(error))
+            bad[number] = _malformed(number, error)
     return bad
 
 

@@ -28,7 +28,7 @@ def parse(raw: bytes) -> profile_pb2.Profile:
         message: profile_pb2.Profile = profile_pb2.Profile.FromString(raw)
         return message
     except DecodeError:
-        raise CorruptProfile(f"malformed pprof: {find_fault(raw)}") from None
+        raise CorruptProfile(find_fault(raw)) from None
 
 
 def decode(raw: bytes) -> pa.RecordBatch:

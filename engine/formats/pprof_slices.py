@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 
 from ...schema.errors import CorruptProfile, LimitExceeded
@@ -23,14 +24,21 @@ def slice_profile(raw: bytes, slice_bytes: int) -> Iterator[bytes]:
     runs, shared = _runs(raw, slice_bytes)
     if len(shared) > MAX_SHARED_BYTES:
         raise LimitExceeded(f"profile has {len(shared)} bytes of symbols; limit {MAX_SHARED_BYTES}")
-    for start, stop in runs or [(0, 0)]:
-        yield shared + raw[start:stop] if start < stop else shared
+    piece = bytearray(shared)
+    for start, stop in zip(runs[0::2], runs[1::2], strict=True):
+        if len(piece) - len(shared) >= slice_bytes:
+            yield bytes(piece)
+            piece = bytearray(shared)
+        piece += raw[start:stop]
+    yield bytes(piece)
 
 
-def _runs(raw: bytes, slice_bytes: int) -> tuple[list[tuple[int, int]], bytes]:
-    """Where runs of neighbouring samples start and end, cut at `slice_bytes`; and all other fields, joined."""
-    runs: list[tuple[int, int]] = []
-    shared: list[bytes] = []
+def _runs(raw: bytes, slice_bytes: int) -> tuple[array[int], bytearray]:
+    """Where runs of neighbouring samples start and end, by turns, none much longer than `slice_bytes`; and all
+    other fields, joined.
+    """
+    runs = array("q")
+    shared = bytearray()
     at = other = fields = 0
     end = len(raw)
     while at < end:
@@ -38,16 +46,16 @@ def _runs(raw: bytes, slice_bytes: int) -> tuple[list[tuple[int, int]], bytes]:
             at = skip_field(raw, at)
             fields += 1
             continue
-        shared.append(raw[other:at])
-        start = at
+        shared += raw[other:at]
+        runs.append(at)
         at = other = _end_of_run(raw, at, min(at + slice_bytes, end))
-        runs.append((start, at))
+        runs.append(at)
     if at > end:
         raise CorruptProfile("a field runs past the end of the message")
     if fields > MAX_SHARED_FIELDS:
         raise LimitExceeded(f"profile has {fields} symbols; limit {MAX_SHARED_FIELDS}")
-    shared.append(raw[other:])
-    return runs, b"".join(shared)
+    shared += raw[other:]
+    return runs, shared
 
 
 def _end_of_run(raw: bytes, at: int, limit: int) -> int:

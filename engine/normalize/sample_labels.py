@@ -46,8 +46,8 @@ class SampleLabels:
 
     @property
     def keys(self) -> list[npt.NDArray[np.uint64]]:
-        """Columns that tell samples of one stack apart."""
-        columns = (self.group.view(np.uint64), self.labelset_id, self.span_id, self.trace.view(np.uint64))
+        """Columns that tell samples of one stack and one group apart."""
+        columns = (self.labelset_id, self.span_id, self.trace.view(np.uint64))
         return [column for column in columns if column.any()]
 
 
