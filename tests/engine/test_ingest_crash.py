@@ -66,8 +66,8 @@ def kill_when(process: subprocess.Popen[str], store: Path, files: int, pause_s: 
     return process.returncode == -signal.SIGKILL
 
 
-def check_visible(store: Path) -> None:
-    """Every visible block is whole, and every visible profile is a whole one, and there once."""
+def check_visible(store: Path) -> int:
+    """Every visible block is whole, and every visible profile is a whole one, and there once. How many there are."""
     assert problems(store) == []
     with flameduck.open(store) as db:
         totals = [row["total"] for row in db.profiles(type="cpu").to_dicts()]
@@ -76,6 +76,7 @@ def check_visible(store: Path) -> None:
     assert numbers.issuperset(EARLIER)
     assert len(numbers) == len(totals)
     assert cpu_total(store) == sum(totals)
+    return len(numbers)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +96,9 @@ def test_kill_at_random_moments(tmp_path: Path, kills: int) -> None:
     for _ in range(kills):
         files = count_files(store) + chance.randint(0, written)
         killed = kill_when(start_ingest(folder, store), store, files, chance.random() * 0.02)
-        check_visible(store)
-        if not killed:
+        visible = check_visible(store)
+        assert killed or visible == FILES + len(EARLIER)
+        if visible == FILES + len(EARLIER):
             assert answers(store) == whole
             stores += 1
             store = new_store(tmp_path / str(stores))

@@ -47,7 +47,8 @@ def made_profile(number: int) -> bytes:
             profile.location.add(id=known).line.add(function_id=known, line=known)
         profile.sample.add(location_id=[inner, outer, 1], value=[1, made_value(number, stack)])
     profile.string_table.extend(text.encode() for text in texts)
-    return profile.SerializeToString()
+    data: bytes = profile.SerializeToString()
+    return data
 
 
 def made_upload(number: int, **labels: str) -> Upload:
