@@ -1,10 +1,11 @@
 """A synthetic hour of a fleet as a store of ours: 20 services x 50 pods x 240 profiles, about 97 million rows.
 
-    python -m benchmarks.corpus [--scale 0.05]
+    python -m benchmarks.corpus [--scale 0.05] [--order service|time]
 
 Each service has 5 000 to 60 000 stacks spliced from real ones, its own functions renamed; stacks are drawn with
 Zipf weights that each pod tilts. 12 services are CPU profiles, 8 are allocations. Blocks are built and cut as
-`flameduck ingest` does when profiles arrive in order of time. `--scale` keeps that part of the hour.
+`flameduck ingest` does: when profiles arrive service by service, as from a directory a service or from a
+compaction, or in order of time, as from live services. `--scale` keeps that part of the hour.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -44,9 +46,12 @@ ALLOC_TYPE = "memory:alloc_space:bytes:space:bytes"
 
 _VERSION = 1
 _TICKS_PER_BATCH = 4
-_DRAWS_MEDIAN, _DRAWS_SPREAD = 1340, 0.6
-_LIBRARY = re.compile(r"^(runtime|sync|net|io|os|bufio|bytes|strings|syscall|time|encoding|crypto|compress)[./]")
+_DRAWS_MEDIAN, _DRAWS_SPREAD = 760, 0.6
+_LIBRARY = re.compile(
+    r"^(runtime|sync|net|io|os|bufio|bytes|strings|syscall|time|encoding|crypto|compress)[./]"
+)
 
+Order = Literal["service", "time"]
 IntArray = npt.NDArray[np.int64]
 
 
@@ -60,13 +65,13 @@ def is_cpu(number: int) -> bool:
     return number % 5 not in (1, 3)
 
 
-def open_corpus(scale: float = 1.0) -> Path:
-    """The store of this scale, made if it is not there."""
-    path = CACHE / f"corpus-{scale:g}-{_VERSION}"
+def open_corpus(scale: float = 1.0, order: Order = "service") -> Path:
+    """The store of this scale and order of arrival, made if it is not there."""
+    path = CACHE / f"corpus-{scale:g}-{order}-{_VERSION}"
     if not path.is_dir():
-        unfinished = path.with_suffix(".unfinished")
+        unfinished = path.with_name(path.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        _make(unfinished, max(round(TICKS * scale), 1))
+        _make(unfinished, _batches(max(round(TICKS * scale), 1), order))
         unfinished.rename(path)
     return path
 
@@ -93,8 +98,13 @@ def _service(number: int, sources: list[list[Stack]]) -> _Service:
     tilted = weight * np.exp(rng.normal(0, 0.6, (PODS, count)))
     cumulative = np.cumsum(tilted / tilted.sum(axis=1, keepdims=True), axis=1)
     cumulative[:, -1] = 1
-    unit = np.full(count, 10_000_000) if is_cpu(number) else np.exp(rng.normal(6, 1.5, count)).astype(np.int64) + 8
-    return _Service(symbols, _series(number), (cumulative + np.arange(PODS)[:, None]).ravel(), unit)
+    unit = (
+        np.full(count, 10_000_000)
+        if is_cpu(number)
+        else np.exp(rng.normal(6, 1.5, count)).astype(np.int64) + 8
+    )
+    shifted = np.asarray(cumulative + np.arange(PODS)[:, None], np.float64).ravel()
+    return _Service(symbols, _series(number), shifted, unit)
 
 
 def _writer(number: int) -> ProfileWriter:
@@ -166,7 +176,9 @@ def _batch(service: _Service, number: int, ticks: range, rng: np.random.Generato
     kept = service.symbols
     return NormalisedBatch(
         series=service.series,
-        profiles=_profiles(service, pod, ts, np.bincount(owner, minlength=count), _sums(owner, value, count), rng),
+        profiles=_profiles(
+            service, pod, ts, np.bincount(owner, minlength=count), _sums(owner, value, count), rng
+        ),
         samples=_samples(kept.stacks.column("stack_id").to_numpy()[used][stack], value),
         stacks=kept.stacks.take(pa.array(used)),
         locations=kept.locations,
@@ -203,7 +215,9 @@ def _profiles(
         "mappings": pa.ListArray.from_arrays(nothing, pa.array([], pa.uint64())),
     }
     texts = dict.fromkeys(("default_sample_type", "drop_frames", "keep_frames", "doc_url"), empty)
-    return pa.table({name: (columns | texts)[name] for name in profile.PROFILES.names}, schema=profile.PROFILES)
+    return pa.table(
+        {name: (columns | texts)[name] for name in profile.PROFILES.names}, schema=profile.PROFILES
+    )
 
 
 def _samples(stack_id: npt.NDArray[np.uint64], value: IntArray) -> pa.Table:
@@ -212,21 +226,30 @@ def _samples(stack_id: npt.NDArray[np.uint64], value: IntArray) -> pa.Table:
     return pa.table(columns, schema=profile.SAMPLES)
 
 
-def _batches(ticks: int) -> Iterator[NormalisedBatch]:
-    """All profiles, in order of time."""
+def _batches(ticks: int, order: Order) -> Iterator[NormalisedBatch]:
+    """All profiles, in the order of their arrival."""
     sources = [stacks for _, one in real_profiles() if len(stacks := stacks_of(one)) > 50]
-    services = [_service(number, sources) for number in range(SERVICES)]
-    rng = np.random.default_rng(1)
-    for first in range(0, ticks, _TICKS_PER_BATCH):
-        for number, service in enumerate(services):
-            yield _batch(service, number, range(first, min(first + _TICKS_PER_BATCH, ticks)), rng)
+    rngs = [np.random.default_rng((1, number)) for number in range(SERVICES)]
+    spans = [
+        range(first, min(first + _TICKS_PER_BATCH, ticks)) for first in range(0, ticks, _TICKS_PER_BATCH)
+    ]
+    if order == "time":
+        services = [_service(number, sources) for number in range(SERVICES)]
+        for span in spans:
+            for number, service in enumerate(services):
+                yield _batch(service, number, span, rngs[number])
+        return
+    for number in range(SERVICES):
+        service = _service(number, sources)
+        for span in spans:
+            yield _batch(service, number, span, rngs[number])
 
 
-def _make(path: Path, ticks: int) -> None:
+def _make(path: Path, batches: Iterator[NormalisedBatch]) -> None:
     objects = open_objects(str(path))
     catalog = Catalog(objects, TENANT)
     builder = BlockBuilder()
-    for batch in _batches(ticks):
+    for batch in batches:
         if builder.samples >= Settings().block_samples:
             builder = _cut(builder, catalog, path)
         builder.add(batch)
@@ -241,12 +264,15 @@ def _cut(builder: BlockBuilder, catalog: Catalog, path: Path) -> BlockBuilder:
 
 def main() -> None:
     """Make the corpus."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scale", type=float, default=1.0)
-    scale = parser.parse_args().scale
-    path = open_corpus(scale)
+    parser.add_argument("--order", choices=("service", "time"), default="service")
+    options = parser.parse_args()
+    path = open_corpus(options.scale, options.order)
     size_mb = sum(file.stat().st_size for file in path.rglob("*.parquet")) / 1e6
-    report("corpus", {"store": str(path), "scale": scale, "size_mb": size_mb})
+    report("corpus", {"store": str(path), "scale": options.scale, "size_mb": size_mb})
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ def real_profiles() -> list[tuple[str, Profile]]:
 
 
 def _parse(data: bytes) -> Profile:
-    return Profile.FromString(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    profile = Profile()
+    profile.ParseFromString(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    return profile
 
 
 def stacks_of(profile: Profile) -> list[Stack]:
@@ -45,7 +47,9 @@ def stacks_of(profile: Profile) -> list[Stack]:
         or (("[unknown]", "", 0, 0),)
         for one in profile.location
     }
-    return list(dict.fromkeys(tuple(locations[i] for i in s.location_id) for s in profile.sample if s.location_id))
+    return list(
+        dict.fromkeys(tuple(locations[i] for i in s.location_id) for s in profile.sample if s.location_id)
+    )
 
 
 def spliced(stacks: Sequence[Stack], count: int, rnd: random.Random) -> list[Stack]:
