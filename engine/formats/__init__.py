@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from itertools import chain
 from types import MappingProxyType
 from typing import Protocol
@@ -129,6 +128,8 @@ def _installed_places() -> Iterator[str]:
 
 @cache
 def _installed() -> Mapping[str, str]:
+    from importlib.metadata import entry_points
+
     return MappingProxyType({point.name: point.value for point in entry_points(group=ENTRY_POINTS)})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zstandard
 from isal.isal_zlib import IsalError, decompressobj
 
 from ...schema.errors import CorruptProfile, LimitExceeded
@@ -77,6 +76,8 @@ def _gunzip_member(data: bytes, at: int, window: int, room: int) -> tuple[bytes,
 
 
 def _unzstd(data: bytes, limit_bytes: int) -> bytes:
+    import zstandard
+
     pieces: list[bytes] = []
     size_bytes = at = frames = 0
     rest = b""

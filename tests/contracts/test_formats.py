@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.metadata
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -165,7 +166,7 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, module.__name__, module)
     point = EntryPoint("shouting", "flameduck_shouting:Shouting", formats.ENTRY_POINTS)
     monkeypatch.setattr(
-        formats, "entry_points", lambda group: [point] if group == formats.ENTRY_POINTS else []
+        importlib.metadata, "entry_points", lambda group: [point] if group == formats.ENTRY_POINTS else []
     )
     formats._installed.cache_clear()
     yield
