@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ...schema import identity, profile
 from ...schema.errors import InputError
@@ -53,9 +52,7 @@ class Outcome:
 
 def _lean(samples: pa.Table) -> pa.Table:
     """Samples without optional columns that hold nothing."""
-    filled = [
-        name for name in ("labelset_id", "span_id") if pc.any(pc.not_equal(samples.column(name), 0)).as_py()
-    ]
+    filled = [name for name in ("labelset_id", "span_id") if samples.column(name).to_numpy().any()]
     if samples.column("trace_id").null_count < len(samples):
         filled.append("trace_id")
     return samples.select(["stack_id", "value", *filled])
