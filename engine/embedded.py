@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,7 @@ from .execution import open_executor
 from .ingest.decode import DecodeLimits, Outcome, decode_and_normalise
 from .ingest.run import IngestBounds, group_uploads, ingest
 from .query.opened import OpenBlock
+from .query.overlay import Overlays
 from .query.run import answer
 from .query.snapshot import Snapshot
 from .query.sql_face import run_sql
@@ -49,6 +51,13 @@ class _Engine:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._overlays = Overlays()
+        self._opening = Lock()
+
+    def _shared_database(self) -> DuckDB:
+        """The one DuckDB, whichever thread is first to need it."""
+        with self._opening:
+            return self._database
 
     @cached_property
     def _database(self) -> DuckDB:
@@ -89,7 +98,7 @@ class StoreDatabase(_Engine):
     def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
         state = self.blocks.state()
         chosen = self.blocks.blocks(state, start_ns, end_ns)
-        return Snapshot(chosen, lambda: self._database, state.version)
+        return Snapshot(chosen, self._shared_database, state.version, overlays=self._overlays)
 
     def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
         """Store uploads, durably when it returns; a bad one is refused and the others are stored."""
@@ -111,7 +120,8 @@ class FilesDatabase(_Engine):
         self.warnings = tuple(read.warnings)
 
     def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
-        return Snapshot({self._block.ulid: self._block}, lambda: self._database, 0, self._default_type)
+        blocks = {self._block.ulid: self._block}
+        return Snapshot(blocks, self._shared_database, 0, self._default_type, self._overlays)
 
     def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
         """Refused: there is no store. Raises `RequestError`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from ...schema.profile_type import resolve_profile_type
 from ...schema.request import Selection
 from ..database import DuckDB
 from .opened import OpenBlock
+from .overlay import Overlays
 from .plan import BlockScan, Plan, SeriesSpan, copies, overlapping_series, scan_of
 from .source import BlockSource, Weights
 
@@ -25,18 +26,20 @@ class Snapshot:
     """Blocks of one catalog version, by ULID, oldest first. Nothing that is committed later is seen.
 
     `database` gives the DuckDB to read with, which is made on first use. `default_type` is the type of a
-    question that names none, where there is one: a single file's own choice.
+    question that names none, where there is one: a single file's own choice. `overlays` is best shared by
+    the snapshots of one store.
     """
 
     blocks: Mapping[str, OpenBlock]
     database: Callable[[], DuckDB]
     version: int = 0
     default_type: str = ""
+    overlays: Overlays = field(default_factory=Overlays)
 
     @property
     def source(self) -> BlockSource:
         """The blocks, as something that can be asked."""
-        return BlockSource(self.blocks, self.database)
+        return BlockSource(self.blocks, self.database, self.overlays)
 
 
 @dataclass(frozen=True)

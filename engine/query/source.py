@@ -6,9 +6,10 @@ is asked for keys only where sources overlap, then for aggregates without the co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,18 +17,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...schema.identity import hash_texts
-from ...schema.partial import NODES, FunctionPartial, merge_function_partials
+from ...schema.partial import FunctionPartial, merge_function_partials
 from ...schema.request import TreeQuery
 from ..database import DuckDB
 from ..storage.part_tries import node_names
-from ..trie import Trie, first_occurrences, levels_of, path_hashes, project_trie, totals
+from ..trie import first_occurrences, levels_of, path_hashes, project_trie, totals
 from .opened import OpenBlock, PartTree
+from .overlay import Overlays, PartKey, PartValues, partial_of
 from .plan import BlockScan, Plan, ProfileKeys
 from .project import frames_of, surviving_nodes
 from .stack_totals import StackTotals, TimeRange, rows_totals, stack_totals
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
+Found = TypeVar("Found")
+
+_BLOCKS_AT_A_TIME = 4
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,12 @@ class Source(Protocol):
 class BlockSource:
     """Blocks that this process can read."""
 
-    def __init__(self, blocks: Mapping[str, OpenBlock], database: Callable[[], DuckDB]) -> None:
+    def __init__(
+        self, blocks: Mapping[str, OpenBlock], database: Callable[[], DuckDB], overlays: Overlays
+    ) -> None:
         self._blocks = blocks
         self._database = database
+        self._overlays = overlays
 
     def keys(self, plan: Plan, series_id: U64Array) -> Sequence[ProfileKeys]:
         """The dedup keys of the plan's profiles in the given series, by block."""
@@ -79,12 +87,16 @@ class BlockSource:
 
     def aggregate(self, plan: Plan, tree: TreeQuery, weights: Weights) -> FunctionPartial:
         """The call tree of the plan's samples, named and filtered as `tree` says."""
-        partials: list[FunctionPartial] = []
-        for scan in plan.scans:
+
+        def read(scan: BlockScan) -> dict[PartKey, PartValues]:
             block = self._blocks[scan.ulid]
-            for part in self.part_totals(block, scan, plan, weights):
-                partials.append(part_partial(block, part, tree))
-        return merge_function_partials(partials)
+            return _part_values(block, self.part_totals(block, scan, plan, weights), tree)
+
+        found = list(_side_by_side(read, plan.scans))
+        values = {key: part for block in found for key, part in block.items()}
+        if _as_stored(tree):
+            return self._overlays.merged(values)
+        return merge_function_partials([partial_of(part) for part in values.values()])
 
     def part_totals(
         self, block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights
@@ -113,23 +125,51 @@ def _minus(total: StackTotals, taken: StackTotals | None) -> StackTotals:
     )
 
 
-def part_partial(block: OpenBlock, totals_of_part: StackTotals, tree: TreeQuery) -> FunctionPartial:
-    """The call tree of one part: by the stored function trie, or by projecting the location trie."""
-    if tree.granularity == "function" and not tree.filter.active:
-        part = block.tree(totals_of_part.part)
-        values = np.zeros(len(part.trie), np.int64)
-        np.add.at(values, part.frame_of_stack[totals_of_part.stack], totals_of_part.value)
-    else:
-        part, values = _projected(block, totals_of_part, tree)
-    if tree.call_site:
-        values = np.where(_below(part, tree.call_site), values, 0)
-    return _partial(part, values)
+def _side_by_side(read: Callable[[BlockScan], Found], scans: Sequence[BlockScan]) -> Iterable[Found]:
+    """What is read in each block, several at a time: a small one does not keep all cores busy."""
+    if len(scans) < 2:
+        return map(read, scans)
+    with ThreadPoolExecutor(_BLOCKS_AT_A_TIME) as pool:
+        return list(pool.map(read, scans))
 
 
-def _projected(block: OpenBlock, totals_of_part: StackTotals, tree: TreeQuery) -> tuple[PartTree, IntArray]:
-    stacks = block.stacks(totals_of_part.part)
-    values = np.zeros(len(stacks.trie), np.int64)
-    np.add.at(values, stacks.node_of_stack[totals_of_part.stack], totals_of_part.value)
+def _as_stored(tree: TreeQuery) -> bool:
+    """Whether the stored function tries hold the nodes that are asked for."""
+    return tree.granularity == "function" and not tree.filter.active
+
+
+def _part_values(
+    block: OpenBlock, totals_of_parts: Sequence[StackTotals], tree: TreeQuery
+) -> dict[PartKey, PartValues]:
+    """The call tree of each part: by the stored function trie, or by projecting the location trie."""
+    by_part: dict[int, list[StackTotals]] = {}
+    for one in totals_of_parts:
+        by_part.setdefault(one.part, []).append(one)
+    values: dict[PartKey, PartValues] = {}
+    for number, pieces in by_part.items():
+        if _as_stored(tree):
+            part = block.tree(number)
+            own = _sums(pieces, part.frame_of_stack, len(part.trie))
+        else:
+            part, own = _projected(block, number, pieces, tree)
+        if tree.call_site:
+            own = np.where(_below(part, tree.call_site), own, 0)
+        values[block.ulid, number] = _inclusive(part, own)
+    return values
+
+
+def _sums(pieces: Sequence[StackTotals], node_of_stack: IntArray, nodes: int) -> IntArray:
+    own = np.zeros(nodes, np.int64)
+    for piece in pieces:
+        np.add.at(own, node_of_stack[piece.stack], piece.value)
+    return own
+
+
+def _projected(
+    block: OpenBlock, number: int, pieces: Sequence[StackTotals], tree: TreeQuery
+) -> tuple[PartTree, IntArray]:
+    stacks = block.stacks(number)
+    values = _sums(pieces, stacks.node_of_stack, len(stacks.trie))
     frames = frames_of(block.symbols, tree.granularity, tree.filter)
     values[~surviving_nodes(stacks.trie, frames, tree.filter)] = 0
     trie, node_of_node = project_trie(
@@ -156,29 +196,10 @@ def _below(part: PartTree, call_site: Sequence[str]) -> npt.NDArray[np.bool_]:
     return inside & (part.trie.depth >= len(wanted))
 
 
-def _partial(part: PartTree, values: IntArray) -> FunctionPartial:
-    """The nodes that hold or lead to any value, by path hash."""
-    total = totals(values, part.trie.size)
-    touched = totals((values != 0).astype(np.int64), part.trie.size) > 0
+def _inclusive(part: PartTree, own: IntArray) -> PartValues:
+    total = totals(own, part.trie.size)
+    # Values that cancel out leave a total of 0 above them.
+    used = total if (own >= 0).all() else totals((own != 0).astype(np.int64), part.trie.size)
+    touched = used > 0
     touched[0] = True
-    rows = np.flatnonzero(touched)
-    return FunctionPartial(_node_table(part.trie, part, rows, values, total))
-
-
-def _node_table(trie: Trie, part: PartTree, rows: IntArray, values: IntArray, total: IntArray) -> pa.Table:
-    names = pa.concat_arrays([part.names.cast(pa.string()), pa.array([""], pa.string())])
-    symbol = np.where(trie.symbol[rows] < 0, len(part.names), trie.symbol[rows])
-    parent_hash = part.path_hash[trie.parent[rows]]
-    parent_hash[0] = 0
-    return pa.table(
-        {
-            "path_hash": part.path_hash[rows],
-            "parent_hash": parent_hash,
-            "name": pa.DictionaryArray.from_arrays(pa.array(symbol, pa.int32()), names),
-            "depth": pa.array(trie.depth[rows], pa.uint32()),
-            "first": pa.array(part.first[rows]),
-            "self": values[rows],
-            "total": total[rows],
-        },
-        schema=NODES,
-    )
+    return PartValues(part, own, total, touched)

@@ -3,5 +3,5 @@ SELECT
     stack,
     sum(value)::BIGINT AS value
 FROM read_parquet($files, column_statistics = $statistics)
-WHERE part = $part AND series BETWEEN $first_series AND $last_series AND ts >= $start_ns AND ts < $end_ns
+WHERE series BETWEEN $first_series AND $last_series AND ts >= $start_ns AND ts < $end_ns
 GROUP BY stack
