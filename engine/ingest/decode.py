@@ -21,6 +21,9 @@ from ..normalize.context import NO_LIMITS, ProfileContext, PushLimits
 from ..normalize.normalise import normalise
 from .pieces import Pieces
 
+MAX_REASON = 400
+"""Characters of a reason or a warning."""
+
 
 @dataclass(frozen=True)
 class DecodeLimits:
@@ -95,7 +98,20 @@ def decode_and_normalise(uploads: Sequence[Upload], limits: DecodeLimits) -> Out
         ready.setdefault((inflated.format.name, upload.rules, copy), []).append(inflated)
     for group in ready.values():
         _Group(group, limits.push, outcome).run()
+    outcome.refused = [replace(one, reason=_shown(one.reason)) for one in outcome.refused]
+    outcome.warnings = list(map(_shown, outcome.warnings))
     return outcome
+
+
+def _shown(text: str) -> str:
+    """One line of no great length that a terminal may be given: a profile's own strings are quoted in it."""
+    if len(text) > MAX_REASON:
+        text = text[: MAX_REASON - 1] + "…"
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def _inflate(upload: Upload, limits: DecodeLimits) -> _Inflated:
