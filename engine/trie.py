@@ -67,10 +67,18 @@ def offsets_of(lengths: IntArray) -> IntArray:
 
 def levels_of(depth: IntArray) -> Iterator[IntArray]:
     """Node numbers by depth, the root's level first."""
-    order = np.argsort(depth, kind="stable")
+    order = order_by_depth(depth)
     bounds = np.searchsorted(depth[order], np.arange(int(depth.max(initial=0)) + 2))
     for start, stop in pairwise(bounds):
         yield order[start:stop]
+
+
+def order_by_depth(depth: IntArray) -> IntArray:
+    """Nodes by depth, those of one depth in their order."""
+    if depth.max(initial=0) <= np.iinfo(np.uint16).max:
+        # Of so short numbers numpy makes a radix sort, which takes a tenth of the time.
+        return np.argsort(depth.astype(np.uint16), kind="stable")
+    return np.argsort(depth, kind="stable")
 
 
 def build_trie(paths: Ragged, symbol_count: int) -> tuple[Trie, IntArray]:

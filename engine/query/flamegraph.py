@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...schema.request import Flamegraph, FlamegraphDiff
+from ..trie import order_by_depth
 from .calltree import CallTree
 
 IntArray = npt.NDArray[np.int64]
@@ -104,7 +105,7 @@ def _levels(
     depth: IntArray, sides: Sequence[tuple[IntArray, IntArray]], table: IntArray, x_columns: Sequence[int]
 ) -> list[list[int]]:
     """The table's rows by depth, with the x columns turned into distances."""
-    order = np.argsort(depth, kind="stable")
+    order = order_by_depth(depth)
     depth = depth[order]
     table = table[order]
     same_row = depth[1:] == depth[:-1]

@@ -224,10 +224,13 @@ class OpenBlock:
         parent, size, function, depth = (
             _integers(frames, name) for name in ("parent", "size", "function", "depth")
         )
-        used, symbol = np.unique(function, return_inverse=True)
-        used = used[used != NO_ID]
-        names = self.symbols.function_name.take(pa.array(used))
-        trie = Trie(parent, np.where(function == NO_ID, -1, symbol), size, depth)
+        function[function == NO_ID] = -1
+        used = np.zeros(len(self.symbols.function_name) + 1, np.bool_)
+        used[function] = True
+        used[-1] = False
+        symbol = np.append(np.cumsum(used[:-1]) - 1, -1)
+        names = self.symbols.function_name.take(pa.array(np.flatnonzero(used)))
+        trie = Trie(parent, symbol[function], size, depth)
         hashes = path_hashes(trie, hash_texts(names))
         frame_of_stack = _integers(nodes, "frame")[_integers(stacks, "node")]
         return PartTree(trie, names, frames.column("first").to_numpy(), hashes, frame_of_stack)
