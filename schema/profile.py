@@ -196,7 +196,8 @@ class NormalisedBatch:
     `profiles` has one row for each profile and series; the rows of `samples` follow it in order, `n` at a
     time, equal samples summed, zero values left out. A row of `stacks` lists its locations leaf first. Id 0
     means "none" for `mapping_id` and `labelset_id`; `span_id` 0 and a null `trace_id` mean "none". Symbol
-    tables hold each key once and every key that is referred to.
+    tables hold each key once and every key that is referred to, but for those that an earlier piece of the same
+    profile brought, where it comes in pieces.
     """
 
     series: pa.Table = field(default_factory=SERIES.empty_table)

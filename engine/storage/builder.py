@@ -87,7 +87,7 @@ class BlockBuilder:
         rows = {name: known.add(getattr(batch, name)) for name, known in self._known.items()}
         self._profiles.append(batch.profiles)
         self._attempts.append(np.full(len(batch.profiles), self._attempt, np.int64))
-        self._samples.add(batch, rows["stacks"])
+        self._samples.add(batch, rows["stacks"], self._known["stacks"].rows_of)
         self.profiles += len(batch.profiles)
 
     def build(self, origin: BlockOrigin) -> BlockTables:

@@ -52,6 +52,14 @@ class Lookup:
         rows[order] = self._rows[np.searchsorted(self._keys, wanted)]
         return rows
 
+    def rows_of(self, keys: U64Array) -> IntArray:
+        """Where keys that came before are in `table()`. Raises `CorruptBlock` for one that did not."""
+        slot = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
+        unknown = self._keys[slot] != keys if len(self._keys) else np.ones(len(keys), np.bool_)
+        if unknown.any():
+            raise CorruptBlock(f"id {int(keys[unknown][0]):#x} is referred to and is not there")
+        return self._rows[slot]
+
     def _insert(self, table: pa.Table, at: IntArray, keys: U64Array, slot: IntArray) -> None:
         arrival = np.argsort(at)
         rows = np.empty(len(at), np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,13 +45,19 @@ class SampleColumns:
     def __len__(self) -> int:
         return self._length
 
-    def add(self, batch: NormalisedBatch, stack_rows: IntArray) -> None:
-        """Take a batch; `stack_rows` says where each of its stacks is among the collected ones."""
+    def add(self, batch: NormalisedBatch, stack_rows: IntArray, find: Callable[[U64Array], IntArray]) -> None:
+        """Take a batch. `stack_rows` says where each of its stacks is among the collected ones, and `find` where
+        those are that its samples refer to and an earlier piece of the profile brought.
+        """
         samples = batch.samples
-        rows = first_rows(batch.stacks.column("stack_id"), samples.column("stack_id"), strict=True)
+        rows = first_rows(batch.stacks.column("stack_id"), samples.column("stack_id"))
+        placed = np.append(stack_rows, -1)[rows]
+        earlier = rows < 0
+        if earlier.any():
+            placed[earlier] = find(samples.column("stack_id").to_numpy()[earlier])
         labelset, span = (samples.column(name).to_numpy() for name in ("labelset_id", "span_id"))
         trace = samples.column("trace_id").combine_chunks()
-        self._stack_rows.append(stack_rows[rows].astype(np.uint32))
+        self._stack_rows.append(placed.astype(np.uint32))
         self._values.append(samples.column("value").to_numpy().copy())
         self._labelsets.append(labelset.copy() if labelset.any() else None)
         self._spans.append(span.copy() if span.any() else None)
