@@ -65,13 +65,36 @@ def is_cpu(number: int) -> bool:
     return number % 5 not in (1, 3)
 
 
-def open_corpus(scale: float = 1.0, order: Order = "service") -> Path:
-    """The store of this scale and order of arrival, made if it is not there."""
-    path = CACHE / f"corpus-{scale:g}-{order}-{_VERSION}"
+@dataclass(frozen=True)
+class Shape:
+    """Which part of the hour and of the services, in which order they arrive, and when a block is cut: after so
+    many ticks, or (0) at the size at which ingest cuts it.
+    """
+
+    scale: float = 1.0
+    order: Order = "service"
+    services: int = SERVICES
+    ticks_per_block: int = 0
+
+    @property
+    def ticks(self) -> int:
+        """How many times each pod is profiled."""
+        return max(round(TICKS * self.scale), 1)
+
+    @property
+    def path(self) -> Path:
+        """Where the store is kept."""
+        cut = f"-{self.ticks_per_block}" if self.ticks_per_block else ""
+        return CACHE / f"corpus-{self.scale:g}-{self.order}-{self.services}{cut}-v{_VERSION}"
+
+
+def open_corpus(shape: Shape) -> Path:
+    """The store of this shape, made if it is not there."""
+    path = shape.path
     if not path.is_dir():
         unfinished = path.with_name(path.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        _make(unfinished, _batches(max(round(TICKS * scale), 1), order))
+        _make(unfinished, shape)
         unfinished.rename(path)
     return path
 
@@ -226,33 +249,35 @@ def _samples(stack_id: npt.NDArray[np.uint64], value: IntArray) -> pa.Table:
     return pa.table(columns, schema=profile.SAMPLES)
 
 
-def _batches(ticks: int, order: Order) -> Iterator[NormalisedBatch]:
-    """All profiles, in the order of their arrival."""
+def _batches(shape: Shape) -> Iterator[tuple[NormalisedBatch, range]]:
+    """All profiles in the order of their arrival, and the ticks that they are of."""
     sources = [stacks for _, one in real_profiles() if len(stacks := stacks_of(one)) > 50]
-    rngs = [np.random.default_rng((1, number)) for number in range(SERVICES)]
-    spans = [
-        range(first, min(first + _TICKS_PER_BATCH, ticks)) for first in range(0, ticks, _TICKS_PER_BATCH)
-    ]
-    if order == "time":
-        services = [_service(number, sources) for number in range(SERVICES)]
+    rngs = [np.random.default_rng((1, number)) for number in range(shape.services)]
+    starts = range(0, shape.ticks, _TICKS_PER_BATCH)
+    spans = [range(first, min(first + _TICKS_PER_BATCH, shape.ticks)) for first in starts]
+    if shape.order == "time":
+        services = [_service(number, sources) for number in range(shape.services)]
         for span in spans:
             for number, service in enumerate(services):
-                yield _batch(service, number, span, rngs[number])
+                yield _batch(service, number, span, rngs[number]), span
         return
-    for number in range(SERVICES):
+    for number in range(shape.services):
         service = _service(number, sources)
         for span in spans:
-            yield _batch(service, number, span, rngs[number])
+            yield _batch(service, number, span, rngs[number]), span
 
 
-def _make(path: Path, batches: Iterator[NormalisedBatch]) -> None:
-    objects = open_objects(str(path))
-    catalog = Catalog(objects, TENANT)
-    builder = BlockBuilder()
-    for batch in batches:
-        if builder.samples >= Settings().block_samples:
+def _make(path: Path, shape: Shape) -> None:
+    catalog = Catalog(open_objects(str(path)), TENANT)
+    builder, before = BlockBuilder(), range(0)
+    for batch, ticks in _batches(shape):
+        full = builder.samples >= Settings().block_samples
+        if shape.ticks_per_block:
+            full = builder.profiles > 0 and ticks.start % shape.ticks_per_block == 0 and ticks != before
+        if full:
             builder = _cut(builder, catalog, path)
         builder.add(batch)
+        before = ticks
     _cut(builder, catalog, path)
 
 
@@ -270,7 +295,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--order", choices=("service", "time"), default="service")
     options = parser.parse_args()
-    path = open_corpus(options.scale, options.order)
+    path = open_corpus(Shape(options.scale, options.order))
     size_mb = sum(file.stat().st_size for file in path.rglob("*.parquet")) / 1e6
     report("corpus", {"store": str(path), "scale": options.scale, "size_mb": size_mb})
 

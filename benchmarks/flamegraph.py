@@ -9,7 +9,6 @@ numbers and sum of the values, over the same rows of the same files.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,15 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from flameduck.engine.embedded import StoreDatabase, open_embedded
+from flameduck.engine.embedded import StoreDatabase
 from flameduck.engine.query.plan import runs_of
-from flameduck.engine.settings import Settings
-from flameduck.schema.request import Flamegraph, FlamegraphRequest, Selection, TreeQuery
 
-from .corpus import CPU_TYPE, START_NS, TENANT, TICK_NS, TICKS, open_corpus
+from .asking import as_json, ask_flamegraph, cpu_tree, open_store
+from .corpus import CPU_TYPE, Shape, open_corpus
 from .measure import Usage, interleaved, report
 
 _SCAN = "SELECT max(stack), sum(value), count(*) FROM read_parquet($files)"
 _SCAN_PARTS = _SCAN + " WHERE part BETWEEN $first AND $last"
-_HOUR = (START_NS, START_NS + (TICKS + 1) * TICK_NS)
 
 
 def main() -> None:
@@ -39,7 +36,7 @@ def main() -> None:
     parser.add_argument("--order", choices=("service", "time"), default="service")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    store = open_corpus(options.scale, options.order)
+    store = open_corpus(Shape(options.scale, options.order))
     facts = {"order": options.order, "scale": options.scale}
     for name in (_service_nearest(store, 5_000_000 * options.scale), None):
         report("flamegraph", {**_measure(store, name, options.rounds), **facts})
@@ -48,7 +45,7 @@ def main() -> None:
 def _service_nearest(store: Path, rows: float) -> str:
     """The CPU service whose number of rows is nearest to `rows`."""
     sizes: dict[str, int] = {}
-    for block in _open(store).blocks.live_blocks():
+    for block in open_store(store).blocks.live_blocks():
         for part in block.meta.parts:
             if part.profile_types == (CPU_TYPE,):
                 count = part.samples[1] - part.samples[0]
@@ -57,17 +54,17 @@ def _service_nearest(store: Path, rows: float) -> str:
 
 
 def _measure(store: Path, service: str | None, rounds: int) -> dict[str, object]:
-    tree = TreeQuery(Selection(f'{{service_name="{service}"}}' if service else "{}", CPU_TYPE, *_HOUR))
-    warm = _open(store)
+    tree = cpu_tree(service)
+    warm = open_store(store)
     scan, rows, total = _bare_scan(warm, service)
-    graph = _flamegraph(warm, tree)
+    graph = ask_flamegraph(warm, tree)
     assert graph.total == total, (graph.total, total)
     costs = interleaved(
         rounds,
         {
             "scan": scan,
-            "warm": lambda: _as_json(_flamegraph(warm, tree)),
-            "cold": lambda: _as_json(_flamegraph(_open(store), tree)),
+            "warm": lambda: as_json(ask_flamegraph(warm, tree)),
+            "cold": lambda: as_json(ask_flamegraph(open_store(store), tree)),
         },
     )
     return {
@@ -82,20 +79,6 @@ def _measure(store: Path, service: str | None, rounds: int) -> dict[str, object]
         "warm_cpu_to_scan": costs["warm"].cpu_s / costs["scan"].cpu_s,
         "rss_mb": Usage.now().own_rss_mb,
     }
-
-
-def _open(store: Path) -> StoreDatabase:
-    return open_embedded(str(store), TENANT, Settings())
-
-
-def _flamegraph(database: StoreDatabase, tree: TreeQuery) -> Flamegraph:
-    answer = database.ask(FlamegraphRequest(tree))
-    assert isinstance(answer, Flamegraph)
-    return answer
-
-
-def _as_json(graph: Flamegraph) -> str:
-    return json.dumps({"names": graph.names, "levels": graph.levels, "total": graph.total})
 
 
 def _bare_scan(database: StoreDatabase, service: str | None) -> tuple[Callable[[], Any], int, int]:

@@ -32,7 +32,9 @@ _COMMANDS = {
 
 def main() -> None:
     """Run every command once a round."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
     _check_top()
@@ -60,7 +62,7 @@ def _run(arguments: Sequence[str]) -> bytes:
 
 def _check_top() -> None:
     rows = json.loads(_run([*_COMMANDS["top"], "--format", "json"]))
-    assert rows and rows[0]["self"] > 0, rows
+    assert rows[0]["self"] > 0, rows
 
 
 if __name__ == "__main__":
