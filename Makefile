@@ -42,7 +42,8 @@ nightly: $(TEST_STAMP) browser  ## Every test, with the long ones and those that
 	@$(BIN)/pytest -q -ra -m ""
 
 bench: $(TEST_STAMP)  ## Every benchmark; each prints one line of JSON.
-	@for program in benchmarks/bench_*.py; do $(BIN)/python "$$program" || exit 1; done
+	@for program in $$(grep -l __main__ benchmarks/*.py | grep -v corpus); do \
+		$(BIN)/python -m "benchmarks.$$(basename "$$program" .py)" || exit 1; done
 
 fixtures: $(TEST_STAMP)  ## Record tests/fixtures anew with the toolchains that are on this machine.
 	@$(BIN)/python tests/fixtures/programs/record.py
