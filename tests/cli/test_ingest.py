@@ -31,7 +31,7 @@ def test_the_others_are_stored_when_one_is_refused(run: Run, files: Path) -> Non
     )
     answer = report(result)
     assert answer["new"] == 1
-    assert [item["origin"] for item in answer["refused"]] == ["broken.pb.gz", "gone.pb.gz"]  # type: ignore[index,attr-defined]
+    assert [item["origin"] for item in answer["refused"]] == ["broken.pb.gz", "gone.pb.gz"]  # type: ignore[attr-defined]
     assert "flameduck: gone.pb.gz: No such file or directory" in result.stderr.splitlines()
     assert json.loads(run("top", "--type", "cpu", "-s", "st", "-f", "json").stdout)[0]["function"] == "idle"
 

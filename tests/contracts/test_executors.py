@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,9 +55,10 @@ def test_items_are_taken_a_few_at_a_time(executor: Executor) -> None:
 
 
 def test_a_map_inside_a_map(executor: Executor) -> None:
-    sums = []
-    for result in executor.map(operator.neg, range(6), unexpected):
-        sums.append(result + sum(executor.map(abs, [-1, -2, -3, -4], unexpected)))
+    sums: list[int] = []
+    negate: Callable[[int], int] = operator.neg
+    for result in executor.map(negate, range(6), unexpected):
+        sums.append(result + sum(executor.map(negate, [-1, -2, -3, -4], unexpected)))
     assert sums == [10, 9, 8, 7, 6, 5]
 
 
@@ -67,7 +69,7 @@ def test_a_map_that_is_left_early(executor: Executor) -> None:
     assert list(executor.map(operator.neg, range(4), unexpected)) == [0, -1, -2, -3]
 
 
-def kill_worker(number: int) -> partial[int]:
+def kill_worker(number: int) -> partial[Any]:
     """A picklable item that kills the worker which calls it, or one that gives the number."""
     return partial(os._exit, 9) if number % 7 == 3 else partial(operator.neg, -number)
 
@@ -81,11 +83,7 @@ def test_a_worker_that_dies_costs_its_item_alone() -> None:
 
 def test_after_a_death_even_single_items_stay_out_of_this_process() -> None:
     with open_executor(1) as executor:
-        list(
-            executor.map(
-                operator.call if hasattr(operator, "call") else int, [partial(int)] * 3, lambda item: -1
-            )
-        )
+        list(executor.map(operator.methodcaller("__call__"), [partial(int)] * 3, lambda item: -1))
         results = [
             list(executor.map(operator.methodcaller("__call__"), items, lambda item: -1))
             for items in ([kill_worker(3)] * 3, [kill_worker(3)])

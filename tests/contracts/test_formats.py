@@ -30,7 +30,7 @@ def pprof() -> bytes:
         message.function.add(id=number, name=number + 2)
         message.location.add(id=number).line.add(function_id=number)
     message.sample.add(location_id=[2, 1], value=[7])
-    return message.SerializeToString()
+    return bytes(message.SerializeToString())
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 
 import flameduck
 from flameduck.engine.connection import Connection, open_comparison
-from flameduck.engine.keywords import both_sides, selection, to_time_ns, tree_query
+from flameduck.engine.keywords import SideKeywords, both_sides, selection, to_time_ns, tree_query
 from flameduck.engine.opening import is_store
 from flameduck.engine.results import format_of_path
 from flameduck.schema.errors import FlameduckError, InputError, InvalidTime, RequestError
@@ -95,7 +95,12 @@ def test_a_store_is_made_filled_and_opened_again(folder: Path) -> None:
 
 def test_ingest_takes_a_mixture_and_says_what_it_refused(folder: Path) -> None:
     with flameduck.open(f"memory://{uuid4()}") as db:
-        mixture = ["profiles/before.folded", AFTER.encode(), "gone.folded", b"\x00not a profile"]
+        mixture: list[str | bytes] = [
+            "profiles/before.folded",
+            AFTER.encode(),
+            "gone.folded",
+            b"\x00not a profile",
+        ]
         report = db.ingest(mixture, time=datetime(2026, 1, 1, tzinfo=UTC), name="wall")
         assert report.new == 2
         assert sorted(refused.origin for refused in report.refused) == ["<bytes>", "gone.folded"]
@@ -143,10 +148,11 @@ def test_every_question(folder: Path) -> None:
 
 def test_comparisons(folder: Path) -> None:
     with flameduck.open("profiles") as db:
-        sides = '{file=~".*before.folded"}', {"selector": '{file=~".*after.folded"}'}
-        changes = {row["function"]: row["delta"] for row in db.diff_top(*sides).to_dicts()}
+        before = '{file=~".*before.folded"}'
+        after: SideKeywords = {"selector": '{file=~".*after.folded"}'}
+        changes = {row["function"]: row["delta"] for row in db.diff_top(before, after).to_dicts()}
         assert changes == {"main": -550, "idle": -500, "work": -100, "fresh": 50, "inner": 0}
-        graph = db.diff(*sides)
+        graph = db.diff(before, after)
         assert {len(level) % 7 for level in graph.levels} == {0}
     with open_comparison("profiles/before.folded", "profiles/after.folded") as db:
         assert [total(db, f'{{side="{side}"}}') for side in ("before", "after")] == [1000, 450]

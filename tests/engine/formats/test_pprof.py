@@ -45,7 +45,7 @@ def small() -> bytes:
         if number % 2:
             sample.label.add(key=1, str=3)
             sample.label.add(key=1, num=number, num_unit=2)
-    return message.SerializeToString()
+    return bytes(message.SerializeToString())
 
 
 def decode(raws: Sequence[bytes]) -> list[Decoded | Failed]:
@@ -200,7 +200,7 @@ def large(samples: int) -> bytes:
         message.sample.add(
             location_id=[source.randint(1, 2) for _ in range(count)], value=[source.randint(0, 9)]
         )
-    first, second = message.SerializeToString(), small()
+    first, second = bytes(message.SerializeToString()), small()
     return second + first + small()[: small().index(b"\x12")] + first
 
 

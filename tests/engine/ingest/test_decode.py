@@ -31,7 +31,7 @@ def message(value: int = 7, time_ns: int = 10**18) -> bytes:
     made.function.add(id=1, name=3)
     made.location.add(id=1).line.add(function_id=1)
     made.sample.add(location_id=[1], value=[value])
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 def upload(data: bytes, origin: str = "file", **labels: str) -> Upload:

@@ -67,8 +67,8 @@ def rebuild(batch: NormalisedBatch) -> Meaning:
     mappings = {row["mapping_id"]: row for row in tables["mappings"]}
     labelsets = {0: frozenset[Any]()}
     for row in tables["labelsets"]:
-        labels = Counter((x["key"], x["str"], x["num"], x["unit"]) for x in row["labels"])
-        labelsets[row["labelset_id"]] = frozenset(labels.items())
+        counted = Counter((x["key"], x["str"], x["num"], x["unit"]) for x in row["labels"])
+        labelsets[row["labelset_id"]] = frozenset(counted.items())
     found: dict[Hashable, int] = {}
     samples = iter(tables["samples"])
     for row in tables["profiles"]:

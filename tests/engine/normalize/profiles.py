@@ -49,14 +49,14 @@ class Maker:
 
     def bytes(self) -> bytes:
         """The message as it is sent."""
-        return self.message.SerializeToString()
+        return bytes(self.message.SerializeToString())
 
 
 def changed(raw: bytes, change: Callable[[profile_pb2.Profile], object]) -> bytes:
     """A message with something done to it."""
     message = profile_pb2.Profile.FromString(raw)
     change(message)
-    return message.SerializeToString()
+    return bytes(message.SerializeToString())
 
 
 def plain(stacks: Mapping[str, int] | None = None) -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pyarrow as pa
 import pytest
 
-from flameduck.engine.normalize import strings
+from flameduck.schema import identity
 from flameduck.schema.proto import profile_pb2
 
 from .meaning import context, normalised, rebuild, walk
@@ -130,15 +131,15 @@ def test_a_location_with_too_many_lines_is_refused_and_quickly() -> None:
 
 def test_texts_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crafted collision costs the profile that carries it, not the batch."""
-    real = strings.identity.hash_texts
+    real = identity.hash_texts
 
-    def colliding(texts: object) -> object:
-        hashes = real(texts)  # type: ignore[arg-type]
-        evil = [number for number, text in enumerate(texts.to_pylist()) if text in ("evil", "twin")]  # type: ignore[attr-defined]
+    def colliding(texts: pa.Array) -> object:
+        hashes = real(texts)
+        evil = [number for number, text in enumerate(texts.to_pylist()) if text in ("evil", "twin")]
         hashes[evil] = 1
         return hashes
 
-    monkeypatch.setattr(strings.identity, "hash_texts", colliding)
+    monkeypatch.setattr(identity, "hash_texts", colliding)
     result = normalised([plain(), Maker().sample("evil;twin", 1).bytes()])
     assert result.refused == {1: "two different strings have one hash"}
 

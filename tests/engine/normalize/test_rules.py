@@ -123,7 +123,7 @@ def test_a_period_type_that_is_missing_leaves_empty_parts_and_no_labels(rules: R
 
 
 def test_labels_of_the_wire_are_not_stored_after_a_push() -> None:
-    extra = {"__delta__": "false", "__order__": "1", "__session_id__": "x"}
+    extra: dict[str, Any] = {"__delta__": "false", "__order__": "1", "__session_id__": "x"}
     assert extra.keys().isdisjoint(series(pushed(cpu(), context(**extra)))[0])
     assert extra.items() <= series(normalised([cpu()], contexts=[context(**extra)]).batch)[0].items()
 
@@ -244,8 +244,9 @@ TIGHT = PushLimits(
 @pytest.mark.parametrize("name", LIMITS)
 def test_limits_of_a_push(name: str) -> None:
     raw, labels, reason = LIMITS[name]
-    assert reason in push(raw, context(**labels), TIGHT).refused[0]
-    assert normalised([raw], "verbatim", TIGHT, [context(**labels)]).refused == {}, "files have none"
+    labelled = context(**dict[str, Any](labels))
+    assert reason in push(raw, labelled, TIGHT).refused[0]
+    assert normalised([raw], "verbatim", TIGHT, [labelled]).refused == {}, "files have none"
 
 
 def test_deep_stacks_lose_their_leaves_and_long_texts_their_heads() -> None:
@@ -270,9 +271,14 @@ def test_shapes_of_go(name: str, expected: str) -> None:
     assert without_go_shape(name) == expected
 
 
+def same_lines(message: profile_pb2.Profile) -> None:
+    for location in message.location:
+        location.line[0].line = 5
+
+
 def test_shapes_of_go_are_removed_from_a_push_and_equal_stacks_summed() -> None:
     raw = Maker().sample("main.F[go.shape.int]", 1).sample("main.F[go.shape.string]", 2).bytes()
-    raw = changed(raw, lambda m: [setattr(location.line[0], "line", 5) for location in m.location])
+    raw = changed(raw, same_lines)
     assert (names(pushed(raw)), values(pushed(raw))) == ({"main.F"}, [3])
     assert len(names(normalised([raw]).batch)) == 2
 
