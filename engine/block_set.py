@@ -6,15 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from ..schema.block import BlockMeta
 from ..schema.catalog import CatalogState
 from .query.opened import OpenBlock
 from .storage.blocks import StoredBlock, read_meta
 from .storage.catalog import Catalog
 from .storage.objects import Objects
-
-_NODE_BYTES = 100
-_PROFILE_BYTES = 64
 
 
 class BlockSet:
@@ -58,15 +54,7 @@ class BlockSet:
 
     def _shrink(self) -> None:
         """Forget the blocks used longest ago until the rest fits; the newest stays whatever its size."""
-        total_bytes = sum(_held_bytes(block.meta) for block in self._open.values())
+        total_bytes = sum(block.held_bytes for block in self._open.values())
         while total_bytes > self._budget_bytes and len(self._open) > 1:
             _, oldest = self._open.popitem(last=False)
-            total_bytes -= _held_bytes(oldest.meta)
-
-
-def _held_bytes(meta: BlockMeta) -> int:
-    """What an open block may come to hold: tries and profile rows."""
-    nodes = sum(
-        part.stacktraces[1] - part.stacktraces[0] + part.frames[1] - part.frames[0] for part in meta.parts
-    )
-    return nodes * _NODE_BYTES + meta.profiles * _PROFILE_BYTES
+            total_bytes -= oldest.held_bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from threading import RLock
 from typing import Any
 
@@ -109,12 +109,16 @@ class Symbols:
 
 
 class OpenBlock:
-    """One block and what was read of it. Safe for several threads; each piece is read at most once at a time."""
+    """One block and what was read of it, `held_bytes` in all. Safe for several threads.
+
+    Each piece is read at most once at a time.
+    """
 
     def __init__(self, block: Block) -> None:
         self.block = block
         self._lock = RLock()
         self._pieces: dict[tuple[str, int], Any] = {}
+        self.held_bytes = 0
 
     @property
     def meta(self) -> BlockMeta:
@@ -129,7 +133,8 @@ class OpenBlock:
     def _once(self, kind: str, part: int, read: Callable[[], Any]) -> Any:
         with self._lock:
             if (kind, part) not in self._pieces:
-                self._pieces[kind, part] = read()
+                self._pieces[kind, part] = piece = read()
+                self.held_bytes += _size_bytes(piece)
             return self._pieces[kind, part]
 
     @property
@@ -266,6 +271,13 @@ class OpenBlock:
             filename=functions.column("filename").combine_chunks(),
             mapping_filename=mappings.column("filename").combine_chunks(),
         )
+
+
+def _size_bytes(piece: Any) -> int:
+    """What the arrays of a piece hold."""
+    if is_dataclass(piece):
+        return sum(_size_bytes(getattr(piece, f.name)) for f in fields(piece))
+    return int(getattr(piece, "nbytes", 0))
 
 
 def _display_functions(functions: pa.Table, filenames: pa.ChunkedArray, mapping: IntArray) -> IntArray:

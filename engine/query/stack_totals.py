@@ -1,13 +1,14 @@
 """The heart of every call tree: sums of values by stack, over the samples of one block.
 
-Blocks in files are summed by DuckDB on integer keys; blocks in memory, and single profiles picked out of
-either, by numpy.
+Blocks in files are summed by DuckDB on integer keys; small blocks, blocks in memory, and single profiles
+picked out of any, by numpy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ IntArray = npt.NDArray[np.int64]
 
 _MIN_NS, _MAX_NS = -(2**63), 2**63 - 1
 _MANY_SERIES_RUNS = 4
+_FEW_ROWS = 262_144
+"""Up to so many samples numpy adds up in less time than DuckDB needs to plan a query."""
 _PERFECT_HASH_BITS = 22
 
 _SQL = f"{__package__}.sql"
@@ -60,15 +63,31 @@ def stack_totals(
 ) -> list[StackTotals]:
     """Sums over all samples that `scan` chooses; `time` counts only when the scan is timed."""
     path = block.block.path("samples")
-    if path is None:
-        chosen = block.profiles(scan.series, *((time.start_ns, time.end_ns) if scan.timed else (None, None)))
-        return rows_totals(block, chosen.start, chosen.n, np.ones(len(chosen)))
+    if path is None or _rows_of(block, scan) <= _FEW_ROWS:
+        return _rows_as_totals(block, *_row_ranges(block, scan, time))
     totals: list[StackTotals] = []
     for query, parameters, tables in _queries(block, scan, time, path):
         with database().session() as session:
             answer = session.arrow(query, parameters, tables)
         totals += _by_part(answer, parameters.get("part"))
     return totals
+
+
+def _rows_of(block: OpenBlock, scan: BlockScan) -> int:
+    """Samples of the parts that a scan touches."""
+    ranges = [block.meta.parts[part.part].samples for part in scan.parts]
+    return sum(last - first for first, last in ranges)
+
+
+def _row_ranges(block: OpenBlock, scan: BlockScan, time: TimeRange) -> tuple[IntArray, IntArray]:
+    """First row and number of rows of what a scan reads."""
+    parts = [block.meta.parts[part.part] for part in scan.parts]
+    whole = all(one.series_runs == (part.series,) for one, part in zip(scan.parts, parts, strict=True))
+    if whole and not scan.timed:
+        bounds = np.array([part.samples for part in parts], np.int64)
+        return bounds[:, 0], bounds[:, 1] - bounds[:, 0]
+    chosen = block.profiles(scan.series, *((time.start_ns, time.end_ns) if scan.timed else (None, None)))
+    return chosen.start, chosen.n
 
 
 def _queries(
@@ -135,6 +154,8 @@ def rows_totals(
 
     Weighted values are rounded once a stack.
     """
+    if (weight == 1).all():
+        return _rows_as_totals(block, start, n)
     rows, owner = expand_ranges(start, n)
     if not len(rows):
         return []
@@ -142,12 +163,39 @@ def rows_totals(
     table = block.block.table("samples", ["part", "stack", "value"], (low, high))
     rows -= low
     part, stack, value = (table.column(name).to_numpy()[rows] for name in ("part", "stack", "value"))
-    if (weight == 1).all():
-        return split_by_part(part, stack.astype(np.int64), value)
     key = part.astype(np.int64) << 32 | stack
     keys, inverse = np.unique(key, return_inverse=True)
     weighted = np.rint(np.bincount(inverse, weights=value * weight[owner])).astype(np.int64)
     return split_by_part(keys >> 32, keys & 0xFFFFFFFF, weighted)
+
+
+def _rows_as_totals(block: OpenBlock, start: IntArray, n: IntArray) -> list[StackTotals]:
+    """The samples of some row ranges (ascending), as they are: a stack comes once a sample."""
+    start, n = _joined_ranges(start[n > 0], n[n > 0])
+    if not len(start):
+        return []
+    low, high = int(start[0]), int(start[-1] + n[-1])
+    table = block.block.table("samples", ["stack", "value"], (low, high))
+    stack, value = table.column("stack").to_numpy(), table.column("value").to_numpy()
+    # Rows are sorted by part, so where a part ends is a matter of bisection.
+    ends = np.array([part.samples[1] for part in block.meta.parts], np.int64)
+    if len(start) == 1:
+        bounds = np.clip(ends - low, 0, high - low)
+    else:
+        rows, _ = expand_ranges(start, n)
+        stack, value = stack[rows - low], value[rows - low]
+        bounds = np.searchsorted(rows, ends)
+    return [
+        StackTotals(part, stack[first:last].astype(np.int64), value[first:last])
+        for part, (first, last) in enumerate(pairwise([0, *bounds.tolist()]))
+        if last > first
+    ]
+
+
+def _joined_ranges(start: IntArray, n: IntArray) -> tuple[IntArray, IntArray]:
+    """Row ranges with those that follow each other joined."""
+    first = np.flatnonzero(np.append(True, start[1:] != start[:-1] + n[:-1])[: len(start)])
+    return start[first], np.add.reduceat(n, first) if len(first) else n
 
 
 def expand_ranges(start: IntArray, n: IntArray) -> tuple[IntArray, IntArray]:
