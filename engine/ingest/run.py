@@ -6,7 +6,7 @@ sees, and the rerun stores what is missing.
 
 from __future__ import annotations
 
-import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -97,10 +97,8 @@ def ingest(
     known = KnownProfiles(store.live_blocks())
     builder = BlockBuilder()
     done = 0
-    groups, counted = itertools.tee(group_uploads(uploads))
-    task = partial(decode_and_normalise, limits=bounds.limits)
-    for outcome in executor.map(task, groups, partial(_halves, executor, task)):
-        done += len(next(counted))
+    for outcome, uploads_done in _decoded(uploads, executor, bounds.limits):
+        done += uploads_done
         _note(outcome, tally)
         for batch, continues in outcome.batches:
             if not continues and (
@@ -108,6 +106,8 @@ def ingest(
             ):
                 builder = _cut(store, builder, known, tally)
             _add(builder, batch, continues, known, tally)
+        # The builder has what it needs: a large upload's batches must not stay while the block is built.
+        outcome.batches.clear()
         if options.progress is not None:
             options.progress(done)
     _cut(store, builder, known, tally)
@@ -119,6 +119,22 @@ def ingest(
         tuple(tally.blocks),
         tuple(dict.fromkeys(tally.warnings)),
     )
+
+
+def _decoded(
+    uploads: Iterable[Upload], executor: Executor, limits: DecodeLimits
+) -> Iterator[tuple[Outcome, int]]:
+    """What became of each group of uploads, and how many they were."""
+    counts: deque[int] = deque()
+
+    def groups() -> Iterator[list[Upload]]:
+        for group in group_uploads(uploads):
+            counts.append(len(group))
+            yield group
+
+    task = partial(decode_and_normalise, limits=limits)
+    for outcome in executor.map(task, groups(), partial(_halves, executor, task)):
+        yield outcome, counts.popleft()
 
 
 def _halves(executor: Executor, task: Callable[[list[Upload]], Outcome], group: list[Upload]) -> Outcome:
