@@ -7,7 +7,7 @@ all the rest of a merge; so it is kept.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 
@@ -16,12 +16,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...schema.partial import NODES, FunctionPartial
+from ..trie import levels_of, offsets_of, totals
 from .opened import PartTree
 
 IntArray = npt.NDArray[np.int64]
 
 MOST_NODES = 8_000_000
-"""Nodes of parts, before any is merged, in the overlays that are kept; one takes 10 to 30 bytes."""
+"""Nodes of parts, before any is merged, in the overlays that are kept; one takes 10 to 40 bytes."""
 
 PartKey = tuple[str, int]
 """A block's ULID and a part's number."""
@@ -29,22 +30,24 @@ PartKey = tuple[str, int]
 
 @dataclass(frozen=True)
 class PartValues:
-    """Inclusive values of the nodes of a part's tree, its own values, and which nodes hold or lead to any."""
+    """A part's tree and the own values of its nodes."""
 
     tree: PartTree
     own: IntArray
-    total: IntArray
-    touched: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """The distinct nodes of some trees: `nodes` has the columns of `NODES` without values, the root first;
-    `node_of` says for each tree where its nodes are.
+    """The distinct nodes of some trees: `nodes` has the columns of `NODES` without values, the root first.
+
+    `node_of` says for each tree where its nodes are, `parent` where the parents of nodes are; `levels` lists the
+    nodes of each depth, deepest first, without the root.
     """
 
     nodes: pa.Table
     node_of: Mapping[PartKey, IntArray]
+    parent: IntArray
+    levels: tuple[IntArray, ...]
 
     @classmethod
     def of(cls, trees: Mapping[PartKey, PartTree]) -> Overlay:
@@ -55,22 +58,34 @@ class Overlay:
         leaders = np.empty(len(code.dictionary), np.int64)
         # The last assignment stays: backwards, so that a node's first tree is its leader.
         leaders[node[::-1]] = np.arange(len(node))[::-1]
-        bounds = np.cumsum([len(part.trie) for part in parts])[:-1]
+        starts = offsets_of(np.array([len(part.trie) for part in parts]))[:-1]
+        parent = np.concatenate([part.trie.parent + start for part, start in zip(parts, starts, strict=True)])
+        depth = np.concatenate([part.trie.depth for part in parts])[leaders]
         columns = pa.concat_tables([_described(part) for part in parts]).unify_dictionaries().combine_chunks()
-        return cls(columns.take(pa.array(leaders)), dict(zip(trees, np.split(node, bounds), strict=True)))
+        return cls(
+            columns.take(pa.array(leaders)),
+            dict(zip(trees, np.split(node, starts[1:]), strict=True)),
+            node[parent[leaders]],
+            tuple(levels_of(depth))[:0:-1],
+        )
 
     def merged(self, values: Mapping[PartKey, PartValues]) -> FunctionPartial:
-        """The sums of the values of all trees, nodes without any left out."""
-        own, total = np.zeros(len(self.nodes), np.int64), np.zeros(len(self.nodes), np.int64)
-        touched = np.zeros(len(self.nodes), np.bool_)
+        """The sums of the values of all trees, nodes that neither hold nor lead to any left out."""
+        own = np.zeros(len(self.nodes), np.int64)
+        holds = np.zeros(len(self.nodes), np.bool_)
         for key, part in values.items():
             # No path comes twice in one tree, so plain indexing adds right.
-            node = self.node_of[key]
-            total[node] += part.total
-            touched[node] |= part.touched
-            holders = np.flatnonzero(part.own)
-            own[node[holders]] += part.own[holders]
-        return _partial(self.nodes, own, total, touched)
+            holders = np.flatnonzero(part.own != 0)
+            node = self.node_of[key][holders]
+            own[node] += part.own[holders]
+            holds[node] = True
+        return _partial(self.nodes, own, holds, self._inclusive)
+
+    def _inclusive(self, own: IntArray) -> IntArray:
+        total = own.copy()
+        for level in self.levels:
+            np.add.at(total, self.parent[level], total[level])
+        return total
 
 
 def _described(part: PartTree) -> pa.Table:
@@ -91,14 +106,21 @@ def _described(part: PartTree) -> pa.Table:
 
 def partial_of(part: PartValues) -> FunctionPartial:
     """The values of one tree."""
-    return _partial(_described(part.tree), part.own, part.total, part.touched)
+    return _partial(
+        _described(part.tree), part.own, part.own != 0, lambda own: totals(own, part.tree.trie.size)
+    )
 
 
 def _partial(
-    nodes: pa.Table, own: IntArray, total: IntArray, touched: npt.NDArray[np.bool_]
+    nodes: pa.Table, own: IntArray, holds: npt.NDArray[np.bool_], inclusive: Callable[[IntArray], IntArray]
 ) -> FunctionPartial:
+    total = inclusive(own)
+    # Values that cancel out leave a total of 0 above them.
+    used = total if (own >= 0).all() and not (holds & (own == 0)).any() else inclusive(holds.astype(np.int64))
+    keep = used > 0
+    keep[0] = True
     table = nodes.append_column("self", pa.array(own)).append_column("total", pa.array(total))
-    return FunctionPartial(table if touched.all() else table.filter(pa.array(touched)))
+    return FunctionPartial(table if keep.all() else table.filter(pa.array(keep)))
 
 
 class Overlays:

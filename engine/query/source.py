@@ -21,7 +21,7 @@ from ...schema.partial import FunctionPartial, merge_function_partials
 from ...schema.request import TreeQuery
 from ..database import DuckDB
 from ..storage.part_tries import node_names
-from ..trie import first_occurrences, levels_of, path_hashes, project_trie, totals
+from ..trie import first_occurrences, levels_of, path_hashes, project_trie
 from .opened import OpenBlock, PartTree
 from .overlay import Overlays, PartKey, PartValues, partial_of
 from .plan import BlockScan, Plan, ProfileKeys
@@ -154,7 +154,7 @@ def _part_values(
             part, own = _projected(block, number, pieces, tree)
         if tree.call_site:
             own = np.where(_below(part, tree.call_site), own, 0)
-        values[block.ulid, number] = _inclusive(part, own)
+        values[block.ulid, number] = PartValues(part, own)
     return values
 
 
@@ -194,12 +194,3 @@ def _below(part: PartTree, call_site: Sequence[str]) -> npt.NDArray[np.bool_]:
         if depth <= len(wanted):
             inside[nodes] &= part.trie.symbol[nodes] == wanted[depth - 1]
     return inside & (part.trie.depth >= len(wanted))
-
-
-def _inclusive(part: PartTree, own: IntArray) -> PartValues:
-    total = totals(own, part.trie.size)
-    # Values that cancel out leave a total of 0 above them.
-    used = total if (own >= 0).all() else totals((own != 0).astype(np.int64), part.trie.size)
-    touched = used > 0
-    touched[0] = True
-    return PartValues(part, own, total, touched)
