@@ -63,24 +63,28 @@ def _groups(snapshot: Snapshot, profiles: Profiles, by: Sequence[str]) -> tuple[
     group = np.zeros(len(profiles), np.int64)
     for number, ulid in enumerate(profiles.ulids):
         here = np.flatnonzero(profiles.block == number)
-        series, inverse = np.unique(profiles.rows.series[here], return_inverse=True)
         index = snapshot.blocks[ulid].index
+        series = np.unique(profiles.rows.series[here])
         columns = [index.label(name).take(pa.array(series)).to_pylist() for name in by]
-        codes = np.empty(len(series), np.int64)
+        codes = np.zeros(len(index.series_id), np.int64)
         for row in range(len(series)):
             labels = tuple(
                 (name, column[row]) for name, column in zip(by, columns, strict=True) if column[row]
             )
-            codes[row] = numbers.setdefault(labels, len(numbers))
-        group[here] = codes[inverse]
+            codes[series[row]] = numbers.setdefault(labels, len(numbers))
+        group[here] = codes[profiles.rows.series[here]]
     return list(numbers), group
 
 
 def _sums(group: IntArray, tick: IntArray, total: IntArray, average: bool) -> _Points:
-    key, inverse, count = np.unique(np.stack([group, tick]), axis=1, return_inverse=True, return_counts=True)
-    value = np.zeros(key.shape[1], np.int64)
-    np.add.at(value, inverse.ravel(), total)
-    return _Points(key[0], key[1], value / count if average else value.astype(np.float64))
+    ticks = int(tick.max(initial=0)) + 1
+    encoded = pa.array(group * ticks + tick).dictionary_encode()
+    point = encoded.indices.to_numpy()
+    key = encoded.dictionary.to_numpy()
+    value = np.zeros(len(key), np.int64)
+    np.add.at(value, point, total)
+    mean = value / np.bincount(point, minlength=len(key)) if average else value.astype(np.float64)
+    return _Points(key // ticks, key % ticks, mean)
 
 
 def _ranked(groups: Sequence[Labels], points: _Points, first_tick: int, request: SeriesRequest) -> pa.Table:
@@ -93,7 +97,7 @@ def _ranked(groups: Sequence[Labels], points: _Points, first_tick: int, request:
     keep = rank[points.group] >= 0
     order = np.lexsort((points.tick[keep], rank[points.group][keep]))
     group, tick, value = (column[keep][order] for column in (points.group, points.tick, points.value))
-    labels = pa.array([list(groups[g]) for g in group.tolist()], _MAP)
+    labels = pa.array([list(labels) for labels in groups], _MAP).take(pa.array(group))
     return pa.table(
         {"labels": labels, "ts": first_tick + tick * request.step_ns, "value": value}, schema=_POINTS
     )
