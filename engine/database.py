@@ -6,18 +6,21 @@ to one thread at a time; threads take a session each. DuckDB's errors become our
 
 from __future__ import annotations
 
-import importlib.resources
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
 from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from ..schema.errors import FlameduckError, InvalidSql, StorageError, Unavailable
+
+if TYPE_CHECKING:
+    # Imported when a database is made: questions about a few files need none.
+    import duckdb
 
 NO_PARAMETERS: Mapping[str, object] = MappingProxyType({})
 NO_TABLES: Mapping[str, pa.Table] = MappingProxyType({})
@@ -28,20 +31,8 @@ _PERFECT_HASH_BITS = 22
 _HARMFUL_OPTIMIZERS = "partial_aggregate_pushdown"
 """Groups whole tables of stacks and nodes before it joins them: `top` over 60 blocks took 2.2 s, not 1.2."""
 
-_KIND = duckdb.StatementType
-_ANSWERING = frozenset({_KIND.SELECT, _KIND.EXPLAIN, _KIND.MULTI})
+_ANSWERING = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 """What a user's query may be. MULTI is PIVOT, which DuckDB runs as several statements."""
-
-_ERRORS: tuple[tuple[type[duckdb.Error], type[FlameduckError]], ...] = (
-    (duckdb.OutOfMemoryException, Unavailable),
-    (duckdb.InterruptException, Unavailable),
-    (duckdb.ResourceInUseException, Unavailable),
-    (duckdb.IOException, StorageError),
-    (duckdb.SerializationException, StorageError),
-    (duckdb.InternalException, StorageError),
-    (duckdb.FatalException, StorageError),
-    (duckdb.Error, InvalidSql),
-)
 
 
 @dataclass(frozen=True)
@@ -69,6 +60,8 @@ class Query:
 @cache
 def query_file(package: str, name: str) -> Query:
     """The query in `<name>.sql` of a package, for example `("flameduck.engine.query.sql", "stack_sums")`."""
+    import importlib.resources
+
     text = importlib.resources.files(package).joinpath(f"{name}.sql").read_text("utf-8")
     return Query(f"{name}.sql", text)
 
@@ -151,7 +144,7 @@ class Session:
         """
         with _errors_of(query.name):
             statement = self._only_statement(query)
-            if statement.type not in _ANSWERING:
+            if statement.type.name not in _ANSWERING:
                 raise InvalidSql(f"{query.name}: only queries are allowed here, not {statement.type.name}")
             unknown = ", ".join(f"${name}" for name in sorted(set(parameters) - statement.named_parameters))
             if unknown:
@@ -199,6 +192,8 @@ class Session:
 
 def connect(limits: DatabaseLimits | None = None) -> DuckDB:
     """A new in-process DuckDB with this package's settings. Raises `Unavailable` when it cannot be had."""
+    import duckdb
+
     limits = limits or DatabaseLimits()
     with _errors_of("connect"):
         connection = duckdb.connect(config=_config(limits))
@@ -249,14 +244,31 @@ def _with_bigint(table: pa.Table, huge: list[bool]) -> pa.Table:
 @contextmanager
 def _errors_of(origin: str) -> Iterator[None]:
     """Map DuckDB's errors to ours, naming what was run."""
+    import duckdb
+
     try:
         yield
     except duckdb.Error as error:
         raise _translated(error, origin) from None
 
 
+@cache
+def _error_kinds() -> Sequence[tuple[tuple[type[duckdb.Error], ...], type[FlameduckError]]]:
+    """DuckDB's errors and what they are here, the first that fits."""
+    import duckdb
+
+    busy = (duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.ResourceInUseException)
+    broken = (
+        duckdb.IOException,
+        duckdb.SerializationException,
+        duckdb.InternalException,
+        duckdb.FatalException,
+    )
+    return ((busy, Unavailable), (broken, StorageError), ((duckdb.Error,), InvalidSql))
+
+
 def _translated(error: duckdb.Error, origin: str) -> FlameduckError:
-    kind = next(ours for theirs, ours in _ERRORS if isinstance(error, theirs))
+    kind = next(ours for theirs, ours in _error_kinds() if isinstance(error, theirs))
     # The text starts with DuckDB's class of the error ("Binder Error: "), which tells a reader nothing.
     _, _, reason = str(error).strip().partition(": ")
     return kind(f"{origin}: {reason or error}")

@@ -10,7 +10,6 @@ from threading import Lock
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from ulid import ULID
 
 from ..schema.errors import InputError, RequestError
 from ..schema.profile import Upload
@@ -44,6 +43,9 @@ from .storage.builder import BlockBuilder, BlockOrigin
 from .storage.cache import block_locator
 from .storage.catalog import Catalog
 from .storage.objects import open_objects
+
+_FILES_ULID = "0" * 26
+"""The name of the one block that files are, which is never stored."""
 
 
 class _Engine:
@@ -154,7 +156,7 @@ def open_files(uploads: Iterable[Upload], settings: Settings | None = None) -> F
     if read.refused and not accepted:
         others = f" (and {len(read.refused) - 1} more)" if len(read.refused) > 1 else ""
         raise InputError(f"{read.refused[0].origin}: {read.refused[0].reason}{others}")
-    built = builder.build(BlockOrigin(str(ULID()), "files", level=0))
+    built = builder.build(BlockOrigin(_FILES_ULID, "files", level=0))
     return FilesDatabase(OpenBlock(MemoryBlock(built)), settings, read)
 
 

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -204,6 +203,7 @@ def _read_url(url: str, max_bytes: int) -> tuple[bytes, int]:
 def _read_http(url: str, max_bytes: int) -> tuple[bytes, int]:
     """A page's body, and when it was last modified, if it says so."""
     from email.utils import parsedate_to_datetime
+    from http.client import HTTPException
     from urllib.request import urlopen
 
     try:

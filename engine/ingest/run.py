@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from ulid import ULID
-
 from ...schema.catalog import entry_of
 from ...schema.errors import CommitConflict, StorageError
 from ...schema.profile import NormalisedBatch, Upload
@@ -188,13 +186,20 @@ def _add(
 def _cut(store: Store, builder: BlockBuilder, known: KnownProfiles, tally: _Tally) -> BlockBuilder:
     """Write and commit what was collected; returns an empty builder."""
     if builder.profiles:
-        built = builder.build(BlockOrigin(str(ULID()), store.tenant))
+        built = builder.build(BlockOrigin(_new_ulid(), store.tenant))
         meta = write_block(store.objects, built)
         store.catalog.commit(added=(entry_of(meta),), removed=(), reason="ingest")
         tally.blocks.append(meta.ulid)
         # Another process may have merged it away by now, so it is not looked up in the catalog.
         known.add(store.block(meta.ulid))
     return BlockBuilder()
+
+
+def _new_ulid() -> str:
+    # Imported here because reading files without a store, which passes by this module, needs none.
+    from ulid import ULID
+
+    return str(ULID())
 
 
 def _tidy_up(store: Store, bounds: IngestBounds, tally: _Tally) -> None:
@@ -212,6 +217,6 @@ def merge_small_blocks(store: Store, policy: MergePolicy = DEFAULT_POLICY) -> No
     """
     blocks = {block.ulid: block for block in store.live_blocks()}
     for job in plan_merges([entry_of(block.meta) for block in blocks.values()], policy):
-        meta = write_merged(store.objects, [blocks[ulid] for ulid in job.ulids], str(ULID()))
+        meta = write_merged(store.objects, [blocks[ulid] for ulid in job.ulids], _new_ulid())
         with suppress(CommitConflict):
             store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason="merge")

@@ -28,10 +28,6 @@ _FEW_ROWS = 262_144
 _PERFECT_HASH_BITS = 22
 
 _SQL = f"{__package__}.sql"
-_ALL = query_file(_SQL, "stack_totals")
-_PART = query_file(_SQL, "stack_totals_of_part")
-_PART_IN_TIME = query_file(_SQL, "stack_totals_of_part_in_time")
-_SERIES = query_file(_SQL, "stack_totals_of_series")
 
 
 @dataclass(frozen=True)
@@ -100,19 +96,31 @@ def _queries(
         bounds = _bounds(
             block, [part.part for part in scan.parts], path, int(scan.series[0]), int(scan.series[-1])
         )
-        return [(_SERIES, bounds | (time if scan.timed else TimeRange(None, None)).parameters(), chosen)]
+        return [
+            (
+                query_file(_SQL, "stack_totals_of_series"),
+                bounds | (time if scan.timed else TimeRange(None, None)).parameters(),
+                chosen,
+            )
+        ]
     series = scan.series
     contiguous = len(series) == series[-1] - series[0] + 1
     if contiguous and not scan.timed and len(scan.parts) > 1 and _fits_perfect_hash(block):
         parts = [part.part for part in scan.parts]
-        return [(_ALL, _bounds(block, parts, path, int(series[0]), int(series[-1])), {})]
+        return [
+            (
+                query_file(_SQL, "stack_totals"),
+                _bounds(block, parts, path, int(series[0]), int(series[-1])),
+                {},
+            )
+        ]
     queries: list[tuple[Query, dict[str, object], dict[str, pa.Table]]] = []
     for part, (first, last) in runs:
         bounds = _bounds(block, [part], path, first, last - 1) | {"part": part}
         if scan.timed:
-            queries.append((_PART_IN_TIME, bounds | time.parameters(), {}))
+            queries.append((query_file(_SQL, "stack_totals_of_part_in_time"), bounds | time.parameters(), {}))
         else:
-            queries.append((_PART, bounds, {}))
+            queries.append((query_file(_SQL, "stack_totals_of_part"), bounds, {}))
     return queries
 
 
