@@ -10,8 +10,7 @@ import gzip
 
 import pyarrow.compute as pc
 
-from flameduck.engine.ingest.decode import DecodeLimits, Outcome, decode_and_normalise
-from flameduck.engine.ingest.run import group_uploads
+from flameduck.engine.ingest.decode import DecodeLimits, Outcome, decode_and_normalise, group_uploads
 from flameduck.schema.profile import Upload
 from flameduck.schema.proto.profile_pb2 import Profile
 

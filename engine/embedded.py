@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from functools import cached_property
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -27,22 +28,19 @@ from ..schema.request import (
     Selection,
     SqlRequest,
 )
-from .block_set import BlockSet
-from .database import DatabaseLimits, DuckDB, connect
-from .execution import open_executor
-from .ingest.decode import DecodeLimits, Outcome, decode_and_normalise
-from .ingest.run import IngestBounds, group_uploads, ingest
+from .ingest.decode import DecodeLimits, Outcome, decode_and_normalise, group_uploads
 from .query.opened import OpenBlock
 from .query.overlay import Overlays
 from .query.run import answer
 from .query.snapshot import Snapshot
-from .query.sql_face import run_sql
 from .settings import Settings
 from .storage.blocks import MemoryBlock
 from .storage.builder import BlockBuilder, BlockOrigin
-from .storage.cache import block_locator
-from .storage.catalog import Catalog
-from .storage.objects import open_objects
+
+if TYPE_CHECKING:
+    # Imported where a store is opened or SQL is run: a question about a few files must not wait for them.
+    from .block_set import BlockSet
+    from .database import DuckDB
 
 _FILES_ULID = "0" * 26
 """The name of the one block that files are, which is never stored."""
@@ -63,6 +61,8 @@ class _Engine:
 
     @cached_property
     def _database(self) -> DuckDB:
+        from .database import DatabaseLimits, connect
+
         os.makedirs(self._settings.spill_directory, exist_ok=True)
         limits = DatabaseLimits(
             threads=self._settings.threads or None,
@@ -82,6 +82,8 @@ class _Engine:
 
     def sql(self, request: SqlRequest) -> pa.Table:
         """Run one SQL query over the documented views. Raises `InvalidSql`."""
+        from .query.sql_face import run_sql
+
         return run_sql(self._snapshot(None, None), request)
 
     def close(self) -> None:
@@ -104,6 +106,9 @@ class StoreDatabase(_Engine):
 
     def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
         """Store uploads, durably when it returns; a bad one is refused and the others are stored."""
+        from .execution import open_executor
+        from .ingest.run import IngestBounds, ingest
+
         jobs = options.jobs or self._settings.jobs
         limits = DecodeLimits(max_inflated_bytes=self._settings.max_file_bytes)
         bounds = IngestBounds(self._settings.block_samples, self._settings.memory_bytes // 3, limits)
@@ -132,6 +137,11 @@ class FilesDatabase(_Engine):
 
 def open_embedded(store: str, tenant: str, settings: Settings) -> StoreDatabase:
     """One tenant of the store at a path or URL; it need not exist yet. Raises `StorageError`."""
+    from .block_set import BlockSet
+    from .storage.cache import block_locator
+    from .storage.catalog import Catalog
+    from .storage.objects import open_objects
+
     objects = open_objects(store)
     locate = block_locator(objects, settings.block_cache, settings.cache_bytes)
     return StoreDatabase(

@@ -5,10 +5,7 @@ Order: environment (`FLAMEDUCK_MEMORY_BYTES`), then the file that `FLAMEDUCK_SET
 
 from __future__ import annotations
 
-import difflib
 import os
-import tempfile
-import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -43,6 +40,8 @@ class Settings:
     @property
     def spill_directory(self) -> str:
         """Where SQL spills."""
+        import tempfile
+
         return self.temp_directory or os.path.join(tempfile.gettempdir(), "flameduck-spill")
 
     @property
@@ -71,6 +70,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _read_file(path: str) -> Mapping[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(Path(path).read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -80,6 +81,8 @@ def _read_file(path: str) -> Mapping[str, Any]:
 def _known(known: Mapping[str, Field[Any]], name: str, origin: str) -> Field[Any]:
     if name in known:
         return known[name]
+    import difflib
+
     near = difflib.get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise SettingsError(f"{origin}: unknown setting {name!r}{hint}")

@@ -17,7 +17,6 @@ from ..schema.errors import FlameduckError, InputError, LimitExceeded, StorageEr
 from ..schema.labels import without_empty
 from ..schema.profile import Rules, Upload
 from ..schema.request import Refused
-from .storage.objects import open_objects
 
 STDIN = "-"
 HTTP = ("http://", "https://")
@@ -142,6 +141,8 @@ def _files_of_url(url: str) -> list[str]:
     """The objects that a pattern in the last part of a URL, or a directory, names; else the URL itself."""
     if url.startswith(HTTP):
         return [url]
+    from .storage.objects import open_objects
+
     bucket, path = _split_url(url)
     folder, _, name = path.rpartition("/")
     pattern = path if glob.has_magic(name) else ""
@@ -195,6 +196,8 @@ def read_origin(origin: str, max_bytes: int) -> tuple[bytes, int]:
 def _read_url(url: str, max_bytes: int) -> tuple[bytes, int]:
     if url.startswith(HTTP):
         return _read_http(url, max_bytes)
+    from .storage.objects import open_objects
+
     bucket, path = _split_url(url)
     data = open_objects(bucket).read(path, 0, max_bytes + 1)
     return _within(data, max_bytes), 0

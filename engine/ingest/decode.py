@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,10 @@ from ..formats.inflate import inflate
 from ..normalize.context import NO_LIMITS, ProfileContext, PushLimits
 from ..normalize.normalise import normalise
 from .pieces import Pieces
+
+GROUP_UPLOADS = 64
+GROUP_BYTES = 4 << 20
+"""What one call decodes at most: so many uploads, and so many bytes of them."""
 
 MAX_REASON = 400
 """Characters of a reason or a warning."""
@@ -79,6 +83,20 @@ class _Inflated:
     raw: bytes
     format: Format
     upload_id: bytes
+
+
+def group_uploads(uploads: Iterable[Upload]) -> Iterator[list[Upload]]:
+    """Uploads in groups worth one call of a worker, bounded in number and in bytes."""
+    group: list[Upload] = []
+    size_bytes = 0
+    for upload in uploads:
+        if group and (len(group) >= GROUP_UPLOADS or size_bytes + len(upload.data) > GROUP_BYTES):
+            yield group
+            group, size_bytes = [], 0
+        group.append(upload)
+        size_bytes += len(upload.data)
+    if group:
+        yield group
 
 
 def decode_and_normalise(uploads: Sequence[Upload], limits: DecodeLimits) -> Outcome:

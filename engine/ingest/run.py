@@ -25,11 +25,8 @@ from ..storage.blocks import write_block
 from ..storage.builder import BlockBuilder, BlockOrigin
 from ..storage.catalog import Catalog
 from ..storage.objects import Objects
-from .decode import DecodeLimits, Outcome, decode_and_normalise
+from .decode import DecodeLimits, Outcome, decode_and_normalise, group_uploads
 from .known import KnownProfiles, without_profiles
-
-GROUP_UPLOADS = 64
-GROUP_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -148,20 +145,6 @@ def _halves(executor: Executor, task: Callable[[list[Upload]], Outcome], group: 
             merged.refused += outcome.refused
             merged.warnings += outcome.warnings
     return merged
-
-
-def group_uploads(uploads: Iterable[Upload]) -> Iterator[list[Upload]]:
-    """Uploads in groups worth one call of a worker, bounded in number and in bytes."""
-    group: list[Upload] = []
-    size_bytes = 0
-    for upload in uploads:
-        if group and (len(group) >= GROUP_UPLOADS or size_bytes + len(upload.data) > GROUP_BYTES):
-            yield group
-            group, size_bytes = [], 0
-        group.append(upload)
-        size_bytes += len(upload.data)
-    if group:
-        yield group
 
 
 def _note(outcome: Outcome, tally: _Tally) -> None:

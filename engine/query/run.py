@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
@@ -26,24 +27,14 @@ from ...schema.request import (
     TopRequest,
     TreeRequest,
 )
-from .export import Export
-from .labels import label_names, label_values, profile_types, series_labels
-from .outputs import output_named
-from .series import answer_profiles, answer_series
 from .snapshot import Snapshot
-from .trees import (
-    answer_diff,
-    answer_diff_top,
-    answer_flamegraph,
-    answer_lines,
-    answer_sandwich,
-    answer_top,
-    answer_tree,
-)
 
 
 def answer_export(snapshot: Snapshot, request: ExportRequest) -> Exported:
     """Bytes in one of the output formats."""
+    from .export import Export
+    from .outputs import output_named
+
     output = output_named(request.format)
     export = Export(snapshot, request)
     data = output.load()(export)
@@ -53,29 +44,32 @@ def answer_export(snapshot: Snapshot, request: ExportRequest) -> Exported:
     return Exported(data, output.media_type, profile_type)
 
 
-_ANSWERS: Mapping[type, Callable[[Snapshot, Any], Answer]] = MappingProxyType(
+_ANSWERS: Mapping[type, tuple[str, str]] = MappingProxyType(
     {
-        FlamegraphRequest: answer_flamegraph,
-        DiffRequest: answer_diff,
-        TopRequest: answer_top,
-        DiffTopRequest: answer_diff_top,
-        TreeRequest: answer_tree,
-        SandwichRequest: answer_sandwich,
-        LinesRequest: answer_lines,
-        SeriesRequest: answer_series,
-        ProfilesRequest: answer_profiles,
-        LabelNamesRequest: label_names,
-        LabelValuesRequest: label_values,
-        SeriesLabelsRequest: series_labels,
-        ProfileTypesRequest: profile_types,
-        ExportRequest: answer_export,
+        FlamegraphRequest: ("trees", "answer_flamegraph"),
+        DiffRequest: ("trees", "answer_diff"),
+        TopRequest: ("trees", "answer_top"),
+        DiffTopRequest: ("trees", "answer_diff_top"),
+        TreeRequest: ("trees", "answer_tree"),
+        SandwichRequest: ("trees", "answer_sandwich"),
+        LinesRequest: ("trees", "answer_lines"),
+        SeriesRequest: ("series", "answer_series"),
+        ProfilesRequest: ("series", "answer_profiles"),
+        LabelNamesRequest: ("labels", "label_names"),
+        LabelValuesRequest: ("labels", "label_values"),
+        SeriesLabelsRequest: ("labels", "series_labels"),
+        ProfileTypesRequest: ("labels", "profile_types"),
+        ExportRequest: ("run", "answer_export"),
     }
 )
+"""The module beside this one and the function in it; imported when asked for, since a command asks one question."""
 
 
 def answer(snapshot: Snapshot, request: Request) -> Answer:
     """The answer of a request over the blocks of a snapshot. Raises `RequestError` or `StorageError`."""
-    handler = _ANSWERS.get(type(request))
-    if handler is None:
+    place = _ANSWERS.get(type(request))
+    if place is None:
         raise RequestError(f"{type(request).__name__} cannot be answered from blocks")
+    module, name = place
+    handler: Callable[[Snapshot, Any], Answer] = getattr(import_module(f"{__package__}.{module}"), name)
     return handler(snapshot, request)

@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from ...schema import tables
 from ...schema.block import BlockMeta, FileMeta, block_from_json
 from ...schema.errors import CorruptBlock
 from .builder import BlockTables
-from .objects import Objects
+from .objects_protocol import Objects
+
+if TYPE_CHECKING:
+    # Imported where files are read or written, which blocks in memory are not.
+    import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 491_520
 """Rows of a row group at most."""
@@ -117,6 +120,8 @@ class StoredBlock:
 
     def table(self, name: str, columns: Sequence[str], rows: tuple[int, int] | None = None) -> pa.Table:
         """Columns of one table, all rows or a half-open range; reads only the row groups in it."""
+        import pyarrow.parquet as pq
+
         path = self.path(name)
         if path is None or (rows is not None and rows[0] >= rows[1]):
             return tables.TABLES[name].empty_table().select(list(columns))
@@ -143,6 +148,8 @@ class StoredBlock:
         with self._lock:
             known = self._footers.get(name)
         if known is None:
+            import pyarrow.parquet as pq
+
             footer = pq.read_metadata(path)
             rows = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
             known = footer, np.cumsum([0, *rows]).tolist()
@@ -183,6 +190,8 @@ def read_meta(objects: Objects, tenant: str, ulid: str) -> BlockMeta:
 
 def encode_table(name: str, table: pa.Table) -> bytes:
     """The Parquet bytes of one table."""
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
     delta, plain = _DELTA.get(name, ()), _PLAIN.get(name, ())
     packed = {column: "DELTA_BINARY_PACKED" for column in delta if column in table.column_names}
