@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import os
+import subprocess
+import sys
 
 import pyarrow.compute as pc
 
+from flameduck.engine.execution.local import WORKER_ENVIRONMENT
 from flameduck.engine.ingest.decode import DecodeLimits, Outcome, decode_and_normalise, group_uploads
 from flameduck.schema.profile import Upload
 from flameduck.schema.proto.profile_pb2 import Profile
@@ -26,6 +30,11 @@ def main() -> None:
     parser.add_argument("--profiles", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
+    if "FLAMEDUCK_WORKER" not in os.environ:
+        environment = {**os.environ, **WORKER_ENVIRONMENT}
+        sys.exit(
+            subprocess.run([sys.executable, "-m", __spec__.name, *sys.argv[1:]], env=environment).returncode
+        )
     raws = medium_profiles(options.profiles)
     uploads = [
         Upload(gzip.compress(raw, 6), {"service_name": "bench"}, str(number))

@@ -9,13 +9,14 @@ import argparse
 import gzip
 import itertools
 import shutil
+import tempfile
 import time
 from pathlib import Path
 
 from flameduck.engine.embedded import open_embedded
 from flameduck.engine.settings import Settings
 from flameduck.schema.proto.profile_pb2 import Profile
-from flameduck.schema.request import IngestOptions, Selection, SeriesLabelsRequest
+from flameduck.schema.request import IngestOptions, ProfilesRequest, Rows, Selection
 
 from .made_profiles import fleet_folder, fleet_uploads
 from .measure import CACHE, Usage, report
@@ -33,8 +34,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="holds files/00000.pb.gz ... and labels.json")
     options = parser.parse_args()
     folder = options.folder or fleet_folder()
-    store = CACHE / "ingested"
-    shutil.rmtree(store, ignore_errors=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    store = Path(tempfile.mkdtemp(prefix="ingested-", dir=CACHE))
     before, start = Usage.now(), time.perf_counter()
     figures = _ingest(store, folder, options.jobs)
     wall_s, after = time.perf_counter() - start, Usage.now()
@@ -66,7 +67,9 @@ def _ingest(store: Path, folder: Path, jobs: int) -> dict[str, int]:
     assert not told.refused, told.refused
     assert not told.known, told
     metas = [block.meta for block in database.blocks.live_blocks()]
-    database.ask(SeriesLabelsRequest(Selection()))
+    stored = database.ask(ProfilesRequest(Selection()))
+    assert isinstance(stored, Rows)
+    assert len(stored.table.group_by("profile_id").aggregate([])) == told.new
     database.close()
     return {
         "profiles": told.new,

@@ -9,40 +9,80 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flameduck.schema.profile import Upload
+from flameduck.schema.proto.profile_pb2 import Profile
 
 from .measure import CACHE, SHARED
-from .real_stacks import ProfileWriter, Stack, real_profiles, spliced, stacks_of
+from .real_stacks import real_profiles
 
 FLEET_PROFILES = 8000
 _FLEET_START_S = 1_795_450_000
-_MEDIUM_SAMPLES = 870
+_MEDIUM_BYTES, _MEDIUM_FILES = 98_000, 3
 
 
 def medium_profiles(count: int) -> list[bytes]:
-    """Raw pprofs of about 100 kB: a part of the stacks of a real profile (more of its kind where it has few), in
-    an order of their own, with values of their own."""
+    """Raw pprofs of about 100 kB: real ones with a part of their samples, in an order of their own, with values,
+    ids and a string table of their own."""
     rnd = random.Random(1)
-    pools = [_enough(stacks_of(profile), rnd) for _, profile in real_profiles() if len(profile.sample) > 50]
-    return [_resampled(pools[number % len(pools)], number, rnd) for number in range(count)]
+    fitting = [profile for _, profile in real_profiles() if profile.ByteSize() <= 3 * _MEDIUM_BYTES]
+    medium = sorted(fitting, key=Profile.ByteSize)[-_MEDIUM_FILES:]
+    return [_resampled(medium[number % len(medium)], number, rnd) for number in range(count)]
 
 
-def _enough(stacks: list[Stack], rnd: random.Random) -> list[Stack]:
-    return spliced(stacks, 2 * _MEDIUM_SAMPLES, rnd)
-
-
-def _resampled(pool: list[Stack], number: int, rnd: random.Random) -> bytes:
-    writer = ProfileWriter([("samples", "count"), ("cpu", "nanoseconds")], ("cpu", "nanoseconds", 10_000_000))
-    for stack in rnd.sample(pool, min(len(pool), int(_MEDIUM_SAMPLES * rnd.uniform(0.6, 1.0)))):
-        hits = int(rnd.paretovariate(1.0))
-        writer.add(stack, [hits, hits * 10_000_000])
-    writer.profile.time_nanos = _FLEET_START_S * 10**9 + number * 1_000_000
-    writer.profile.duration_nanos = 10 * 10**9
-    data: bytes = writer.profile.SerializeToString()
+def _resampled(real: Profile, number: int, rnd: random.Random) -> bytes:
+    made = Profile()
+    made.CopyFrom(real)
+    part = min(_MEDIUM_BYTES / real.ByteSize(), 1.0) * rnd.uniform(0.6, 1.0)
+    kept = rnd.sample(list(real.sample), max(int(len(real.sample) * part), 1))
+    for repeated in (made.sample, made.location, made.function, made.string_table):
+        del repeated[:]
+    locations, functions = ({one.id: one for one in table} for table in (real.location, real.function))
+    location_ids = _renumbered(id for sample in kept for id in sample.location_id)
+    function_ids = _renumbered(line.function_id for id in location_ids for line in locations[id].line)
+    for sample in kept:
+        added = made.sample.add()
+        added.CopyFrom(sample)
+        added.location_id[:] = [location_ids[id] for id in sample.location_id]
+        added.value[:] = [int(value * rnd.uniform(0.2, 3)) for value in sample.value]
+    made.location.extend(locations[id] for id in location_ids)
+    for location in made.location:
+        location.id = location_ids[location.id]
+        for line in location.line:
+            line.function_id = function_ids[line.function_id]
+    made.function.extend(functions[id] for id in function_ids)
+    for function in made.function:
+        function.id = function_ids[function.id]
+    _with_strings_shuffled(made, real, rnd)
+    made.time_nanos = _FLEET_START_S * 10**9 + number * 1_000_000
+    data: bytes = made.SerializeToString()
     return data
+
+
+def _renumbered(ids: Iterable[int]) -> dict[int, int]:
+    """1, 2, 3 ... in the order in which they are first met."""
+    return {old: new for new, old in enumerate(dict.fromkeys(ids), start=1)}
+
+
+def _with_strings_shuffled(made: Profile, real: Profile, rnd: random.Random) -> None:
+    order = list(range(1, len(real.string_table)))
+    rnd.shuffle(order)
+    place = {old: new for new, old in enumerate([0, *order])}
+    made.string_table.extend(real.string_table[old] for old in place)
+    labels = [label for sample in made.sample for label in sample.label]
+    for messages, names in (
+        ([*made.sample_type, made.period_type], ("type", "unit")),
+        (labels, ("key", "str", "num_unit")),
+        (made.mapping, ("filename", "build_id")),
+        (made.function, ("name", "system_name", "filename")),
+        ([made], ("drop_frames", "keep_frames", "default_sample_type", "doc_url")),
+    ):
+        for message in messages:
+            for name in names:
+                setattr(message, name, place[getattr(message, name)])
+    made.comment[:] = [place[text] for text in made.comment]
 
 
 def fleet_uploads(folder: Path) -> Iterator[Upload]:
