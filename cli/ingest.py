@@ -30,6 +30,7 @@ class SaidOptions:
     time: str | None
     rules: str
     input_format: str
+    raw_names: bool
 
     def upload_options(self) -> UploadOptions:
         """The same as the engine takes it. Raises `InvalidTime`, or a usage error on a label."""
@@ -47,6 +48,7 @@ class SaidOptions:
             time_ns=time_ns(self.time, time.time_ns()) or 0,
             rules=cast("Rules", self.rules),
             input_format=self.input_format,
+            raw_names=self.raw_names,
         )
 
 
@@ -75,8 +77,9 @@ said_options = packed(
     click.option(
         "--input-format", default="", metavar="NAME", help="Where the content does not tell the format."
     ),
+    click.option("--raw-names", is_flag=True, help="Leave mangled function names as they are."),
 )
-"""--service, --label, --name, --time, --rules, --input-format."""
+"""--service, --label, --name, --time, --rules, --input-format, --raw-names."""
 
 
 @click.command()

@@ -42,6 +42,7 @@ class UploadOptions:
     rules: Rules = "verbatim"
     input_format: str = ""
     file_label: bool = False
+    raw_names: bool = False
     max_bytes: int = 1 << 30
 
     def upload(self, data: bytes, origin: str, time_ns: int = 0) -> Upload:
@@ -54,6 +55,7 @@ class UploadOptions:
             name=self.name,
             rules=self.rules,
             input_format=self.input_format,
+            raw_names=self.raw_names,
         )
 
 

@@ -24,6 +24,10 @@ class Upload:
 
     `labels` are the request's labels without empty values; `name` overrides `__name__`; `time_ns` stands in
     for a profile that carries no time (0 means: there is none); `origin` names it in messages.
+
+    `sample_rate_hz` and `duration_ns` are what the client said of formats that do not say it (0: nothing was said).
+    `raw_names` keeps function names from being made readable. `attachments` are other files that came with this
+    one, by name, such as the labels of a JFR recording.
     """
 
     data: bytes
@@ -34,6 +38,10 @@ class Upload:
     sample_id: str = ""
     rules: Rules = "verbatim"
     input_format: str = ""
+    sample_rate_hz: int = 0
+    duration_ns: int = 0
+    raw_names: bool = False
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def _list_of(**columns: pa.DataType) -> pa.DataType:

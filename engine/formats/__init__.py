@@ -25,12 +25,19 @@ HEAD_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class Input:
-    """The inflated bytes of one upload, and what is said about it that the meaning of its content depends on."""
+    """The inflated bytes of one upload, and what is said about it that the meaning of its content depends on.
+
+    What `sample_rate_hz`, `duration_ns`, `raw_names` and `attachments` (inflated too) mean is said at `Upload`.
+    """
 
     raw: bytes
     labels: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     rules: Rules = "verbatim"
+    sample_rate_hz: int = 0
+    duration_ns: int = 0
+    raw_names: bool = False
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from ...schema.errors import CorruptProfile
 from ...schema.labels import SERVICE_NAME
 from . import Input
-from .stack_batch import ValueType
+from .profile_columns import ProfileHeader, ValueType
 
 SAMPLE_RATE_HZ = 100
 """Of clients that do not say theirs."""
@@ -62,6 +62,11 @@ class Meaning:
     scale: int = 1
     labels: Mapping[str, str] | None = None
 
+    @property
+    def header(self) -> ProfileHeader:
+        """The same, as a profile says it."""
+        return ProfileHeader((self.value_type,), self.period_type, self.period)
+
 
 def meaning_of(one: Input) -> Meaning:
     """Samples, as they are; under the pyroscope rules what the service's name ends with, unless `__name__` is given.
@@ -79,5 +84,5 @@ def meaning_of(one: Input) -> Meaning:
     labels = {**one.labels, SERVICE_NAME: app} if dot else None
     if name not in (_PROCESS_CPU, _WALL):
         return Meaning(name, value_type, labels=labels)
-    period_ns = 10**9 // SAMPLE_RATE_HZ
+    period_ns = 10**9 // (one.sample_rate_hz or SAMPLE_RATE_HZ)
     return Meaning(name, value_type, ("cpu", "nanoseconds"), period_ns, period_ns, labels)

@@ -17,6 +17,7 @@ from ..trie import Ragged
 from . import HEAD_BYTES, Decoded, Failed, Input, Row
 from .app_names import Meaning, meaning_of
 from .folded_text import Piece, read_pieces
+from .names import name_reader
 from .stack_batch import StackProfile
 from .text import is_json, is_text
 
@@ -66,7 +67,7 @@ def _decode(number: int, one: Input, counted: bool) -> Iterator[Decoded | Failed
         meaning = meaning_of(one)
         for count, piece in enumerate(read_pieces(one.raw, counted)):
             skipped = (f"{piece.skipped} lines without a count were left out",) if piece.skipped else ()
-            batch = _profile(piece, meaning).to_batch()
+            batch = _profile(piece, meaning).to_batch(name_reader(one))
             yield Decoded(batch, [Row(number, meaning.name, meaning.labels)], count > 0, skipped)
     except InputError as error:
         yield Failed(number, str(error))
@@ -80,11 +81,9 @@ def _profile(piece: Piece, meaning: Meaning) -> StackProfile:
     if meaning.scale > 1 and np.abs(piece.counts.astype(np.float64)).sum() * meaning.scale >= _MAX_VALUE:
         raise CorruptProfile(f"the counts, times {meaning.scale}, do not fit 64 bits")
     return StackProfile(
+        header=meaning.header,
         names=frames.dictionary,
         frames=root_first.reversed().values,
         offsets=root_first.offsets,
         values=piece.counts * meaning.scale,
-        value_type=meaning.value_type,
-        period_type=meaning.period_type,
-        period=meaning.period,
     )

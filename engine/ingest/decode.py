@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,6 +83,22 @@ class _Inflated:
     raw: bytes
     format: Format
     upload_id: bytes
+    attachments: Mapping[str, bytes]
+
+    @property
+    def input(self) -> Input:
+        """The same, as the format takes it."""
+        upload = self.upload
+        return Input(
+            raw=self.raw,
+            labels=without_empty(upload.labels),
+            name=upload.name,
+            rules=upload.rules,
+            sample_rate_hz=upload.sample_rate_hz,
+            duration_ns=upload.duration_ns,
+            raw_names=upload.raw_names,
+            attachments=self.attachments,
+        )
 
 
 def group_uploads(uploads: Iterable[Upload]) -> Iterator[list[Upload]]:
@@ -138,7 +154,8 @@ def _inflate(upload: Upload, limits: DecodeLimits) -> _Inflated:
         limit_bytes = min(limit_bytes, limits.push.max_profile_bytes)
     raw = inflate(upload.data, limit_bytes)
     found = format_named(upload.input_format) if upload.input_format else detect_format(raw, upload.origin)
-    return _Inflated(upload, raw, found, _upload_id(upload, raw))
+    attachments = {name: inflate(data, limit_bytes) for name, data in upload.attachments.items()}
+    return _Inflated(upload, raw, found, _upload_id(upload, raw, attachments), attachments)
 
 
 class _Group:
@@ -150,15 +167,11 @@ class _Group:
         self._outcome = outcome
         self._batches: list[tuple[NormalisedBatch, bool, int]] = []
         self._refused: set[int] = set()
-        self._pieces: dict[int, Pieces] = {}
+        self._pieces: Pieces | None = None
 
     def run(self) -> None:
         """Decode, and add what comes of it to the outcome."""
-        inputs = [
-            Input(one.raw, without_empty(one.upload.labels), one.upload.name, one.upload.rules)
-            for one in self._group
-        ]
-        for decoded in self._group[0].format.decode(inputs):
+        for decoded in self._group[0].format.decode([one.input for one in self._group]):
             if isinstance(decoded, Failed):
                 self._refuse(decoded.input, decoded.reason)
             elif not (decoded.continues and decoded.rows[0].input in self._refused):
@@ -179,16 +192,18 @@ class _Group:
         if len(result.batch.profiles):
             # Only an input that comes alone in its batch can come in pieces, and fall with all of them.
             alone = decoded.rows[0].input if len(decoded.rows) == 1 else -1
+            if not decoded.continues:
+                self._pieces = None
             batch = self._without_known(result.batch, alone) if decoded.continues else result.batch
             self._batches.append((batch, decoded.continues, alone))
 
     def _without_known(self, batch: NormalisedBatch, number: int) -> NormalisedBatch:
         """A further piece of an input, without the symbols of the pieces before it."""
-        if number not in self._pieces:
-            self._pieces = {number: Pieces()}
+        if self._pieces is None:
+            self._pieces = Pieces()
             if self._batches and self._batches[-1][2] == number:
-                self._pieces[number].add(self._batches[-1][0])
-        return self._pieces[number].add(batch)
+                self._pieces.add(self._batches[-1][0])
+        return self._pieces.add(batch)
 
     def _refuse(self, number: int, reason: str) -> None:
         if number not in self._refused:
@@ -204,8 +219,10 @@ class _Group:
         )
 
 
-def _upload_id(upload: Upload, raw: bytes) -> bytes:
+def _upload_id(upload: Upload, raw: bytes, attachments: Mapping[str, bytes]) -> bytes:
     said = dict(without_empty(upload.labels))
     if upload.name:
         said[METRIC_NAME] = upload.name
+    for name, data in attachments.items():
+        said[f"attachment {name}"] = identity.profile_id("", {}, data).hex()
     return identity.profile_id(upload.sample_id, said, raw)

@@ -43,7 +43,9 @@ ALL = dict(walk(cli, "flameduck"))
 def help_text(path: str) -> str:
     """The help of a command at a fixed width."""
     command = ALL[path]
-    context = click.Context(command, info_name=path, terminal_width=100, max_content_width=100)
+    context = click.Context(
+        command, info_name=path, terminal_width=100, max_content_width=100, help_option_names=["-h", "--help"]
+    )
     return command.get_help(context)
 
 

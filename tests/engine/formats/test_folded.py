@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flameduck.engine import formats
 from flameduck.engine.formats import Decoded, Failed, Format, Input, app_names, folded_text
 from flameduck.engine.formats.folded import Folded, Lines
 from flameduck.schema.profile import Rules
@@ -229,11 +230,21 @@ def test_counts_become_time_under_the_pyroscope_rules() -> None:
 def test_under_the_verbatim_rules_counts_are_samples() -> None:
     (one,) = decode(b"a;b 3\n", labels={"service_name": "app.inuse_space"})
     (row,) = one.batch.to_pylist()
-    assert (row["string_table"][1:3], row["period_type"], one.rows[0].name) == (
-        [b"samples", b"count"],
-        None,
-        "process_cpu",
-    )
+    (kind,) = row["sample_type"]
+    assert [row["string_table"][kind[key]] for key in ("type", "unit")] == [b"samples", b"count"]
+    assert (row["period_type"], one.rows[0].name) == (None, "process_cpu")
+
+
+def test_mangled_names_are_made_readable_unless_they_are_wanted_raw() -> None:
+    raw = b"main;_ZN3app4work17h0123456789abcdefE 3\n"
+    names = {b"main": b"main", b"_ZN3app4work17h0123456789abcdefE": b"app::work"}
+    for raw_names in (False, True):
+        (one,) = formats.format_named("folded").decode([Input(raw, raw_names=raw_names)])
+        assert isinstance(one, Decoded)
+        (row,) = one.batch.to_pylist()
+        texts = row["string_table"]
+        found = {texts[f["system_name"]]: texts[f["name"]] for f in row["function"]}
+        assert found == ({name: name for name in names} if raw_names else names)
 
 
 def test_reading_is_fast() -> None:
