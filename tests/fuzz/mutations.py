@@ -1,4 +1,4 @@
-"""Ways to spoil a profile: as bytes, as the fields of a protobuf message, as lines of folded stacks.
+"""Ways to spoil a profile: as bytes, as the fields of a protobuf message, as lines and words, as JSON.
 
 All randomness comes from the generator that is passed in, so that a seed tells a mutant.
 """
@@ -6,10 +6,15 @@ All randomness comes from the generator that is passed in, so that a seed tells 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Sequence
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import Any
 
 Mutation = Callable[[bytes, Random], bytes]
+
+_WORD = re.compile(rb"[A-Za-z_]+|[0-9.]+")
 
 EDGES = (0, 1, 127, 128, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1)
 
@@ -56,7 +61,7 @@ def join_fields(fields: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def flip_bits(data: bytes, chance: Random) -> bytes:
-    changed = bytearray(data)
+    changed = bytearray(data or b"\0")
     for _ in range(chance.randint(1, 8)):
         changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
     return bytes(changed)
@@ -129,6 +134,58 @@ def spoil_gzip(data: bytes, chance: Random) -> bytes:
     return chance.choice([flip_bits, truncate, cut_out, insert])(gzip.compress(data, 1), chance)
 
 
+def edit_word(data: bytes, chance: Random) -> bytes:
+    """One word or number of a text becomes another, an edge, or nothing; or its line goes somewhere else."""
+    words = [found.span() for found in _WORD.finditer(data)]
+    if not words:
+        return flip_bits(data, chance)
+    start, stop = chance.choice(words)
+    other_start, other_stop = chance.choice(words)
+    edge = str(chance.choice([*EDGES, -1, -(2**63), 2**70, 0.5, 1e300])).encode()
+    new = chance.choice(
+        [
+            edge,
+            b"",
+            data[other_start:other_stop],
+            data[start:stop] * chance.randint(2, 2000),
+            b"\xff\xfe",
+            b";;",
+        ]
+    )
+    return data[:start] + new + data[stop:]
+
+
+def edit_json(data: bytes, chance: Random) -> bytes:
+    """One value of a JSON document becomes another, or a key goes."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return flip_bits(data, chance)
+    for _ in range(chance.randint(1, 3)):
+        _edit_node(document, chance)
+    return json.dumps(document).encode()
+
+
+def _edit_node(document: Any, chance: Random) -> None:
+    """Walk down at random, and change what is found there."""
+    node = document
+    while isinstance(node, (dict, list)) and node:
+        key = chance.choice(list(node)) if isinstance(node, dict) else chance.randrange(len(node))
+        if isinstance(node[key], (dict, list)) and node[key] and chance.random() < 0.9:
+            node = node[key]
+            continue
+        edit = chance.randrange(4)
+        if edit == 0:
+            del node[key]
+        elif edit == 1 and isinstance(node, list):
+            node.insert(key, node[key])
+        else:
+            node[key] = chance.choice(
+                [None, True, "", "x" * 1000, [], {}, [[[]]], -1, 0.5, 1e300, -0.0, *EDGES]
+            )
+        return
+
+
 def edit_line(data: bytes, chance: Random) -> bytes:
     """One line of folded stacks: its count, its frames, its separators."""
     lines = data.split(b"\n")
@@ -155,6 +212,13 @@ def edit_line(data: bytes, chance: Random) -> bytes:
 BYTES: tuple[Mutation, ...] = (flip_bits, truncate, cut_out, insert, repeat, spoil_gzip)
 PPROF: tuple[Mutation, ...] = (*BYTES, *(edit_field,) * 6)
 FOLDED: tuple[Mutation, ...] = (*BYTES, *(edit_line,) * 4)
+MUTATIONS: Mapping[str, Sequence[Mutation]] = {
+    "proto": PPROF,
+    "text": (*FOLDED, *(edit_word,) * 6),
+    "json": (*BYTES, *(edit_word,) * 2, *(edit_json,) * 8),
+    "binary": (*BYTES, *(flip_bits,) * 6),
+}
+"""By the kind of a format."""
 
 
 def splice(one: bytes, other: bytes, chance: Random) -> bytes:
