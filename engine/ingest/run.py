@@ -31,10 +31,13 @@ from .known import KnownProfiles, without_profiles
 
 @dataclass(frozen=True)
 class IngestBounds:
-    """When a block is cut: at this many samples, or this many bytes held in memory; and how large uploads may be."""
+    """When a block is cut: at this many samples, at this many bytes held in memory, or when building it may take
+    this many on top; and how large uploads may be.
+    """
 
     max_samples: int = 6_000_000
     max_bytes: int = 320 << 20
+    max_build_bytes: int = 512 << 20
     limits: DecodeLimits = field(default_factory=DecodeLimits)
 
 
@@ -96,9 +99,7 @@ def ingest(
         done += uploads_done
         _note(outcome, tally)
         for batch, continues in outcome.batches:
-            if not continues and (
-                builder.samples >= bounds.max_samples or builder.size_bytes >= bounds.max_bytes
-            ):
+            if not continues and _is_full(builder, bounds):
                 builder = _cut(store, builder, known, tally)
             _add(builder, batch, continues, known, tally)
         # The builder has what it needs: a large upload's batches must not stay while the block is built.
@@ -113,6 +114,14 @@ def ingest(
         tuple(tally.refused),
         tuple(tally.blocks),
         tuple(dict.fromkeys(tally.warnings)),
+    )
+
+
+def _is_full(builder: BlockBuilder, bounds: IngestBounds) -> bool:
+    return (
+        builder.samples >= bounds.max_samples
+        or builder.size_bytes >= bounds.max_bytes
+        or builder.build_bytes >= bounds.max_build_bytes
     )
 
 
