@@ -113,7 +113,7 @@ class StoreDatabase(_Engine):
         limits = DecodeLimits(max_inflated_bytes=self._settings.max_file_bytes)
         memory_bytes = self._settings.memory_bytes
         bounds = IngestBounds(self._settings.block_samples, memory_bytes // 3, memory_bytes // 2, limits)
-        with open_executor(jobs) as executor:
+        with open_executor(jobs, self._settings.decode_seconds) as executor:
             return ingest(self.blocks, uploads, executor, options, bounds)
 
 
