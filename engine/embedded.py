@@ -111,8 +111,9 @@ class StoreDatabase(_Engine):
 
         jobs = options.jobs or self._settings.jobs
         limits = DecodeLimits(max_inflated_bytes=self._settings.max_file_bytes)
-        bounds = IngestBounds(self._settings.block_samples, self._settings.memory_bytes // 3, limits)
-        with open_executor(jobs) as executor:
+        memory_bytes = self._settings.memory_bytes
+        bounds = IngestBounds(self._settings.block_samples, memory_bytes // 3, memory_bytes // 2, limits)
+        with open_executor(jobs, self._settings.decode_seconds) as executor:
             return ingest(self.blocks, uploads, executor, options, bounds)
 
 

@@ -28,6 +28,7 @@ class Settings:
     memory_bytes: int = _setting(1 << 30, "memory for SQL and for the samples of a block being written")
     threads: int = _setting(0, "threads for SQL; 0: one a core")
     jobs: int = _setting(0, "worker processes that decode; 0: one a core")
+    decode_seconds: int = _setting(300, "time for a worker to decode a file, or some small ones; 0: no limit")
     open_blocks_bytes: int = _setting(1 << 30, "memory for the indexes and tries of blocks that stay open")
     block_samples: int = _setting(6_000_000, "samples of a block at most, one profile apart")
     max_file_bytes: int = _setting(1 << 30, "inflated size of one profile file at most")

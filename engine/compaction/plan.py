@@ -12,12 +12,14 @@ from ...schema.catalog import BlockEntry
 class MergePolicy:
     """When small blocks are worth merging: `enough` of them, each smaller than `small_bytes`.
 
-    A merged block stays below `max_samples`.
+    What is merged into one stays below `max_samples`, and below `max_bytes` of files: stacks that have little in
+    common take far more memory than samples do.
     """
 
     enough: int = 8
     small_bytes: int = 16 << 20
     max_samples: int = 8_000_000
+    max_bytes: int = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,18 @@ def plan_merges(entries: Iterable[BlockEntry], policy: MergePolicy) -> tuple[Mer
     jobs: list[MergeJob] = []
     group: list[BlockEntry] = []
     for entry in small:
-        if group and sum(member.samples for member in group) + entry.samples > policy.max_samples:
+        if not _fits([*group, entry], policy):
             jobs += _job(group, policy)
             group = []
         group.append(entry)
     return tuple(jobs + _job(group, policy))
+
+
+def _fits(group: list[BlockEntry], policy: MergePolicy) -> bool:
+    return (
+        sum(entry.samples for entry in group) <= policy.max_samples
+        and sum(entry.size_bytes for entry in group) <= policy.max_bytes
+    )
 
 
 def _job(group: list[BlockEntry], policy: MergePolicy) -> list[MergeJob]:

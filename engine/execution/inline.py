@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Self, TypeVar
 
+from . import Death
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class InlineExecutor:
-    """One item after the other, here. What kills a process kills this one."""
+    """One item after the other, here. What kills a process kills this one, and what never ends holds it up."""
 
     def map(
-        self, task: Callable[[Item], Result], items: Iterable[Item], died: Callable[[Item], Result]
+        self, task: Callable[[Item], Result], items: Iterable[Item], died: Callable[[Item, Death], Result]
     ) -> Iterator[Result]:
         """The results in the order of the items; see `Executor`."""
         yield from map(task, items)

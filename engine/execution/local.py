@@ -1,16 +1,19 @@
 """Worker processes of this machine, started when there is enough to do and replaced when they die.
 
 They are fresh interpreters that never import the caller's main module, so a script needs no guard around its
-calls. Each holds one item at a time, so when one dies it is known of what.
+calls. Each holds one item at a time, so when one dies it is known of what; one that is at an item for too long is
+killed.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import pickle
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ from multiprocessing.connection import wait
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
+from . import Death
 from .worker import Reply
 
 Item = TypeVar("Item")
@@ -54,11 +58,12 @@ class _Job:
     item: Any
     reply: bytes | None = None
     deaths: int = 0
+    too_long: bool = False
 
     @property
     def done(self) -> bool:
         """Whether there is a reply, or no hope of one."""
-        return self.reply is not None or self.deaths >= ATTEMPTS
+        return self.reply is not None or self.too_long or self.deaths >= ATTEMPTS
 
 
 class _Worker:
@@ -76,14 +81,16 @@ class _Worker:
         )
         theirs.close()
         self.job: _Job | None = None
+        self.deadline = math.inf
 
-    def start(self, job: _Job) -> bool:
-        """Give it an item; False if it has exited."""
+    def start(self, job: _Job, limit_s: float) -> bool:
+        """Give it an item, to be done with in `limit_s` seconds; False if it has exited."""
         try:
             self.pipe.send((job.task, job.item))
         except (BrokenPipeError, ConnectionResetError):
             return False
         self.job = job
+        self.deadline = time.monotonic() + (limit_s or math.inf)
         return True
 
     def receive(self) -> bool:
@@ -113,16 +120,17 @@ class LocalExecutor:
     """Worker processes. Not for use by several threads at once; `map` may be called while another is under way.
 
     One or two items run in this process, since starting workers costs more, as long as no worker has died: what
-    killed one must not come here.
+    killed one must not come here. `limit_s` is how many seconds an item may take in a worker; 0: any number.
     """
 
     jobs: int = 0
+    limit_s: float = 0
     _workers: list[_Worker] = field(default_factory=list)
     _queue: deque[_Job] = field(default_factory=deque)
     _lost_a_worker: bool = False
 
     def map(
-        self, task: Callable[[Item], Result], items: Iterable[Item], died: Callable[[Item], Result]
+        self, task: Callable[[Item], Result], items: Iterable[Item], died: Callable[[Item, Death], Result]
     ) -> Iterator[Result]:
         """The results in the order of the items; see `Executor`."""
         iterator = iter(items)
@@ -147,13 +155,13 @@ class LocalExecutor:
     def _most_workers(self) -> int:
         return self.jobs or len(os.sched_getaffinity(0))
 
-    def _finish(self, job: _Job, died: Callable[[Any], Result]) -> Result:
+    def _finish(self, job: _Job, died: Callable[[Any, Death], Result]) -> Result:
         """The result of a job, when it is there."""
         while not job.done:
             self._assign()
             self._receive()
         if job.reply is None:
-            return died(job.item)
+            return died(job.item, Death(self.limit_s if job.too_long else None))
         reply: Reply = pickle.loads(job.reply)
         if reply.error is not None:
             raise reply.error
@@ -169,23 +177,35 @@ class LocalExecutor:
                     return
                 idle = _Worker()
                 self._workers.append(idle)
-            if idle.start(self._queue[0]):
+            if idle.start(self._queue[0], self.limit_s):
                 self._queue.popleft()
             else:
                 self._discard(idle)
 
     def _receive(self) -> None:
-        """Wait until some worker replies or dies."""
+        """Wait until some worker replies, dies, or has been at its item for too long."""
         busy: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.job is not None}
-        for pipe in wait(list(busy)):
-            worker = busy[pipe]
-            job = worker.job
-            if not worker.receive() and job is not None:
-                self._lost_a_worker = True
-                self._discard(worker)
-                job.deaths += 1
-                if not job.done:
-                    self._queue.appendleft(job)
+        deadline = min(worker.deadline for worker in busy.values())
+        left_s = None if deadline == math.inf else max(deadline - time.monotonic(), 0)
+        ready = wait(list(busy), left_s)
+        for pipe in ready:
+            if not busy[pipe].receive():
+                self._lose(busy[pipe])
+        now = time.monotonic()
+        # While this process was busy elsewhere, a reply may have come in time and not been taken: that is no delay.
+        for worker in [w for pipe, w in busy.items() if pipe not in ready and w.deadline <= now]:
+            self._lose(worker, too_long=True)
+
+    def _lose(self, worker: _Worker, too_long: bool = False) -> None:
+        """Do without a worker; its item gets another, unless there is no hope for it."""
+        job = worker.job
+        self._lost_a_worker = True
+        self._discard(worker)
+        if job is not None:
+            job.deaths += 1
+            job.too_long = too_long
+            if not job.done:
+                self._queue.appendleft(job)
 
     def _discard(self, worker: _Worker) -> None:
         self._workers.remove(worker)

@@ -19,7 +19,7 @@ from ...schema.profile import NormalisedBatch, Upload
 from ...schema.request import IngestOptions, IngestReport, Refused
 from ..compaction.plan import MergePolicy, plan_merges
 from ..compaction.run import write_merged
-from ..execution import Executor
+from ..execution import Death, Executor
 from ..query.opened import OpenBlock
 from ..storage.blocks import write_block
 from ..storage.builder import BlockBuilder, BlockOrigin
@@ -31,10 +31,13 @@ from .known import KnownProfiles, without_profiles
 
 @dataclass(frozen=True)
 class IngestBounds:
-    """When a block is cut: at this many samples, or this many bytes held in memory; and how large uploads may be."""
+    """When a block is cut: at this many samples, at this many bytes held in memory, or when building it may take
+    this many on top; and how large uploads may be.
+    """
 
     max_samples: int = 6_000_000
     max_bytes: int = 320 << 20
+    max_build_bytes: int = 512 << 20
     limits: DecodeLimits = field(default_factory=DecodeLimits)
 
 
@@ -96,9 +99,7 @@ def ingest(
         done += uploads_done
         _note(outcome, tally)
         for batch, continues in outcome.batches:
-            if not continues and (
-                builder.samples >= bounds.max_samples or builder.size_bytes >= bounds.max_bytes
-            ):
+            if not continues and _is_full(builder, bounds):
                 builder = _cut(store, builder, known, tally)
             _add(builder, batch, continues, known, tally)
         # The builder has what it needs: a large upload's batches must not stay while the block is built.
@@ -116,6 +117,14 @@ def ingest(
     )
 
 
+def _is_full(builder: BlockBuilder, bounds: IngestBounds) -> bool:
+    return (
+        builder.samples >= bounds.max_samples
+        or builder.size_bytes >= bounds.max_bytes
+        or builder.build_bytes >= bounds.max_build_bytes
+    )
+
+
 def _decoded(
     uploads: Iterable[Upload], executor: Executor, limits: DecodeLimits
 ) -> Iterator[tuple[Outcome, int]]:
@@ -128,23 +137,29 @@ def _decoded(
             yield group
 
     task = partial(decode_and_normalise, limits=limits)
-    for outcome in executor.map(task, groups(), partial(_halves, executor, task)):
+    for outcome in executor.map(task, groups(), partial(_one_by_one, executor, task)):
         yield outcome, counts.popleft()
 
 
-def _halves(executor: Executor, task: Callable[[list[Upload]], Outcome], group: list[Upload]) -> Outcome:
-    """What became of a group that killed its worker: halved until the culprit stands alone."""
+def _one_by_one(
+    executor: Executor, task: Callable[[list[Upload]], Outcome], group: list[Upload], death: Death
+) -> Outcome:
+    """What became of a group that a worker was lost to: each upload by itself, until the culprit stands alone."""
     if len(group) == 1:
-        return Outcome(refused=[Refused(group[0].origin, "it crashed the decoder")])
-    middle = len(group) // 2
+        return Outcome(refused=[Refused(group[0].origin, _reason(death))])
     merged = Outcome()
-    # The group itself goes first so that the executor has work for its workers, never for this process.
-    for half in (group[:middle], group[middle:]):
-        for outcome in executor.map(task, [half], partial(_halves, executor, task)):
-            merged.batches += outcome.batches
-            merged.refused += outcome.refused
-            merged.warnings += outcome.warnings
+    # Not by halves: each half with something in it that never ends would take the whole time again.
+    for outcome in executor.map(task, [[one] for one in group], partial(_one_by_one, executor, task)):
+        merged.batches += outcome.batches
+        merged.refused += outcome.refused
+        merged.warnings += outcome.warnings
     return merged
+
+
+def _reason(death: Death) -> str:
+    if death.limit_s is None:
+        return "it crashed the decoder"
+    return f"it took the decoder longer than {death.limit_s:g} s (the setting decode_seconds)"
 
 
 def _note(outcome: Outcome, tally: _Tally) -> None:

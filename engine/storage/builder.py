@@ -18,12 +18,16 @@ from ...schema import profile, tables
 from ...schema.block import BlockMeta, PartMeta
 from ...schema.profile import NormalisedBatch
 from ..trie import Ragged
-from .numbering import Lookup, first_rows
+from .numbering import Lookup, first_rows, repeated
 from .part_tries import PartTries, SymbolTables, build_part_tries
 from .sample_columns import SampleColumns
 from .sample_rows import SampleRows, arrange_samples
 
 IntArray = npt.NDArray[np.int64]
+
+_LOCATION_ID_BYTES = 8
+NODE_BYTES = 96
+"""What a node takes while tries are built, with what the allocator does not give back; 45 stay in the tables."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,11 @@ class BlockBuilder:
         held = sum(int(table.nbytes) for table in self._profiles) + self._samples.size_bytes
         return held + sum(known.size_bytes for known in self._known.values())
 
+    @property
+    def build_bytes(self) -> int:
+        """What `build` takes on top at most, when no two stacks share a caller: a node for every frame."""
+        return self._known["stacks"].size_bytes // _LOCATION_ID_BYTES * NODE_BYTES
+
     def add(self, batch: NormalisedBatch, continues: bool = False) -> None:
         """Take a batch; `continues` says that its profiles are more of those in the batch before.
 
@@ -92,6 +101,8 @@ class BlockBuilder:
 
     def build(self, origin: BlockOrigin) -> BlockTables:
         """Number, sort and lay out everything that was added; the builder is empty afterwards."""
+        # Decoding a large profile leaves the pool with much that building cannot use.
+        pa.default_memory_pool().release_unused()
         symbols = {name: known.table() for name, known in self._known.items()}
         series = _number_series(symbols["series"])
         profiles = pa.concat_tables([profile.PROFILES.empty_table(), *self._profiles]).combine_chunks()
@@ -245,7 +256,7 @@ def _index_table(series: pa.Table, rows: SampleRows) -> pa.Table:
 
 def _with_block(table: pa.Table, block: int, name: str) -> pa.Table:
     """The table in its stored schema, with the block's constant in front."""
-    constant = pa.array(np.full(len(table), block, np.uint64))
+    constant = repeated(block, len(table), pa.uint64())
     schema = tables.TABLES[name]
     if name == "samples":
         schema = pa.schema([*schema, *(f for f in tables.SAMPLE_EXTRAS if f.name in table.column_names)])
@@ -288,9 +299,9 @@ def _describe_part(part: int, index: pa.Table, rows: SampleRows, tries: PartTrie
         max_ts=pc.max(series.column("max_ts")).as_py() or 0,
         profiles=_span(rows.profile_part, part),
         samples=_span(rows.sample_part, part),
-        stacks=_span(tries.stack_part, part),
-        stacktraces=_span(tries.node_part, part),
-        frames=_span(tries.frame_part, part),
+        stacks=tries.stack_spans[part],
+        stacktraces=tries.node_spans[part],
+        frames=tries.frame_spans[part],
         series=(first, last),
     )
 

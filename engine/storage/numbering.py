@@ -15,6 +15,8 @@ U64Array = npt.NDArray[np.uint64]
 ATTRIBUTES = {"mapping_id", "address"}
 """Columns that rows of one identity may differ in; the first one seen stays."""
 
+_CHUNK_ROWS = 1 << 16
+
 
 class Lookup:
     """The union of tables by one hash column: the first row of each key stays.
@@ -118,6 +120,13 @@ def first_rows(
         missing = wanted[int(np.flatnonzero(found < 0)[0])].as_py()
         raise CorruptBlock(f"id {missing:#x} is referred to and is not there")
     return found
+
+
+def repeated(value: int, length: int, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column of one value, in chunks that are all the same memory."""
+    chunk = pa.array(np.full(min(length, _CHUNK_ROWS), value), kind)
+    whole, rest = divmod(length, _CHUNK_ROWS)
+    return pa.chunked_array([chunk] * whole + [chunk[:rest]], kind)
 
 
 def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:

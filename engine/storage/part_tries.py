@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...schema.identity import NO_ID
-from ..trie import Ragged, Trie, build_trie, first_occurrences, offsets_of, project_trie
-from .numbering import first_rows
+from ..trie import (
+    NumberArray,
+    Ragged,
+    Trie,
+    build_trie,
+    first_occurrences,
+    numbers_to,
+    offsets_of,
+    project_trie,
+    width_of,
+)
+from .numbering import first_rows, repeated
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -40,7 +50,9 @@ class SymbolTables:
         )
         shown = pc.fill_null(pc.index_in(display, value_set=encoded.dictionary), -1).to_numpy()
         lengths = np.where(lines.lengths > 0, lines.lengths, 1)
-        names = Ragged(np.empty(int(lengths.sum()), np.int64), offsets_of(lengths))
+        count = int(lengths.sum())
+        width = width_of(max(count + 1, len(functions)))
+        names = Ragged(np.empty(count, width), offsets_of(lengths, width))
         bare = lines.lengths == 0
         names.values[names.offsets[:-1][bare]] = shown[bare]
         names.values[np.repeat(~bare, lengths)] = name_of_function[lines.reversed().values]
@@ -49,14 +61,14 @@ class SymbolTables:
 
 @dataclass(frozen=True)
 class PartTries:
-    """The `stacks`, `stacktraces` and `frames` tables of a block, without the `block` column."""
+    """The `stacks`, `stacktraces` and `frames` tables of a block, without the `block` column, and each part's rows."""
 
     stacks: pa.Table
     stacktraces: pa.Table
     frames: pa.Table
-    stack_part: IntArray
-    node_part: IntArray
-    frame_part: IntArray
+    stack_spans: Sequence[tuple[int, int]]
+    node_spans: Sequence[tuple[int, int]]
+    frame_spans: Sequence[tuple[int, int]]
 
 
 def build_part_tries(part_stacks: Sequence[IntArray], stacks: pa.Table, symbols: SymbolTables) -> PartTries:
@@ -66,49 +78,52 @@ def build_part_tries(part_stacks: Sequence[IntArray], stacks: pa.Table, symbols:
     """
     lists = stacks.column("locations").combine_chunks()
     flat = first_rows(symbols.location_ids, lists.values, strict=True)
-    paths = Ragged(flat, lists.offsets.to_numpy().astype(np.int64)).reversed()
+    flat = flat.astype(width_of(len(symbols.location_ids)))
+    leaf_first = Ragged(flat, lists.offsets.to_numpy())
     ids = stacks.column("stack_id").to_numpy()
     # A part without stacks goes first, so that a block without parts has its (empty) tables too.
     nothing = _part_trie(0, ids[:0], Ragged(flat[:0], np.zeros(1, np.int64)), symbols)
     parts = [tuple(table.slice(0, 0) for table in nothing)]
     for part, rows in enumerate(part_stacks):
-        parts.append(_part_trie(part, ids[rows], paths.take(rows), symbols))
-    stack_table, nodes, frames = (pa.concat_tables(column) for column in zip(*parts, strict=True))
-    return PartTries(stack_table, nodes, frames, *(_part_numbers(t) for t in (stack_table, nodes, frames)))
+        parts.append(_part_trie(part, ids[rows], leaf_first.take(rows).reversed(), symbols))
+    columns = [list(column) for column in zip(*parts, strict=True)]
+    joined = (pa.concat_tables(column) for column in columns)
+    return PartTries(*joined, *(_spans(column[1:]) for column in columns))
 
 
-def _part_numbers(table: pa.Table) -> IntArray:
-    numbers: IntArray = table.column("part").to_numpy().astype(np.int64)
-    return numbers
+def _spans(tables: Sequence[pa.Table]) -> Sequence[tuple[int, int]]:
+    """The rows of each of some tables among those of all."""
+    return list(pairwise(np.cumsum([0, *map(len, tables)]).tolist()))
 
 
 def _part_trie(
     part: int, stack_ids: U64Array, paths: Ragged, symbols: SymbolTables
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
     trie, node_of_stack = build_trie(paths, len(symbols.location_ids))
+    del paths
     frames, frame_of_node = project_trie(
         trie, node_names(trie, symbols.location_names), len(symbols.function_of_name)
     )
-    stacks = _table(part, stack=np.arange(len(stack_ids)), node=node_of_stack)
-    stacks = stacks.append_column("stack_id", pa.array(stack_ids, pa.uint64()))
+    first = pa.array(first_occurrences(frames))
+    stacks = _table(part, stack=numbers_to(len(stack_ids)), node=node_of_stack)
     nodes = _table(
         part,
-        node=np.arange(len(trie)),
+        node=numbers_to(len(trie)),
         parent=trie.parent,
         size=trie.size,
-        location=np.where(trie.symbol < 0, NO_ID, trie.symbol),
+        location=trie.symbol,
         frame=frame_of_node,
     )
-    function = symbols.function_of_name[frames.symbol] if len(symbols.function_of_name) else frames.symbol
     shown = _table(
         part,
-        frame=np.arange(len(frames)),
+        frame=numbers_to(len(frames)),
         parent=frames.parent,
         size=frames.size,
-        function=np.where(frames.symbol < 0, NO_ID, function),
+        function=np.append(symbols.function_of_name, -1).astype(frames.symbol.dtype)[frames.symbol],
         depth=frames.depth,
     )
-    return stacks, nodes, shown.append_column("first", pa.array(first_occurrences(frames)))
+    stacks = stacks.append_column("stack_id", pa.array(stack_ids, pa.uint64()))
+    return stacks, nodes, shown.append_column("first", first)
 
 
 def node_names(trie: Trie, symbol_names: Ragged) -> Ragged:
@@ -118,7 +133,13 @@ def node_names(trie: Trie, symbol_names: Ragged) -> Ragged:
     return padded.take(np.where(trie.symbol < 0, last, trie.symbol))
 
 
-def _table(part: int, **columns: IntArray) -> pa.Table:
+def _table(part: int, **columns: NumberArray) -> pa.Table:
+    """A table of dense ids; numbers of 32 bits share their memory with it."""
     length = len(next(iter(columns.values())))
-    arrays = {"part": pa.array(np.full(length, part), pa.uint32())}
-    return pa.table(arrays | {name: pa.array(values, pa.uint32()) for name, values in columns.items()})
+    dense = {name: pa.array(_dense_ids(numbers)) for name, numbers in columns.items()}
+    return pa.table({"part": repeated(part, length, pa.uint32()), **dense})
+
+
+def _dense_ids(numbers: NumberArray) -> npt.NDArray[np.uint32]:
+    """The same numbers as unsigned ones; -1 becomes `NO_ID`, its bits."""
+    return numbers.astype(np.int32, copy=False).view(np.uint32)

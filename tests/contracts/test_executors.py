@@ -7,6 +7,7 @@ import operator
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flameduck.engine.execution import Executor, open_executor
+from flameduck.engine.execution import Death, Executor, open_executor
 from flameduck.engine.execution.inline import InlineExecutor
 
 MAKERS: dict[str, Callable[[], Executor]] = {"inline": InlineExecutor, "local": lambda: open_executor(2)}
@@ -26,7 +27,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
         yield opened
 
 
-def unexpected(item: object) -> int:
+def unexpected(item: object, death: Death) -> int:
     raise AssertionError(f"{item!r} is said to have killed its worker")
 
 
@@ -77,15 +78,15 @@ def kill_worker(number: int) -> partial[Any]:
 def test_a_worker_that_dies_costs_its_item_alone() -> None:
     with open_executor(2) as executor:
         items = [kill_worker(number) for number in range(20)]
-        results = list(executor.map(operator.methodcaller("__call__"), items, lambda item: -1))
+        results = list(executor.map(operator.methodcaller("__call__"), items, lambda item, death: -1))
     assert results == [-1 if number % 7 == 3 else number for number in range(20)]
 
 
 def test_after_a_death_even_single_items_stay_out_of_this_process() -> None:
     with open_executor(1) as executor:
-        list(executor.map(operator.methodcaller("__call__"), [partial(int)] * 3, lambda item: -1))
+        list(executor.map(operator.methodcaller("__call__"), [partial(int)] * 3, lambda item, death: -1))
         results = [
-            list(executor.map(operator.methodcaller("__call__"), items, lambda item: -1))
+            list(executor.map(operator.methodcaller("__call__"), items, lambda item, death: -1))
             for items in ([kill_worker(3)] * 3, [kill_worker(3)])
         ]
     assert results == [[-1, -1, -1], [-1]]
@@ -95,8 +96,8 @@ def test_a_death_may_be_answered_by_another_map() -> None:
     with open_executor(2) as executor:
         call = operator.methodcaller("__call__")
 
-        def again(item: object) -> int:
-            return sum(executor.map(call, [kill_worker(5), kill_worker(3)], lambda item: 100))
+        def again(item: object, death: Death) -> int:
+            return sum(executor.map(call, [kill_worker(5), kill_worker(3)], lambda item, death: 100))
 
         assert list(executor.map(call, [kill_worker(n) for n in range(8)], again)) == [
             0,
@@ -108,6 +109,33 @@ def test_a_death_may_be_answered_by_another_map() -> None:
             6,
             7,
         ]
+
+
+def test_an_item_that_never_ends_costs_itself_alone_and_a_slow_consumer_none() -> None:
+    forever = partial(time.sleep, 3600)
+    items = [
+        partial(operator.neg, 1),
+        forever,
+        *[partial(operator.neg, number) for number in range(2, 9)],
+        forever,
+    ]
+    with open_executor(2, limit_s=5) as executor:
+        call = operator.methodcaller("__call__")
+        lost: list[tuple[object, Death]] = []
+
+        def died(item: object, death: Death) -> int:
+            lost.append((item, death))
+            return 0
+
+        begun = time.monotonic()
+        results = executor.map(call, items, died)
+        found = [next(results)]
+        time.sleep(6)
+        found += results
+        assert found == [-1, 0, *range(-2, -9, -1), 0]
+        assert lost == [(forever, Death(5))] * 2
+        assert time.monotonic() - begun < 60
+        assert list(executor.map(call, items[2:5], died)) == [-2, -3, -4]
 
 
 def test_workers_see_one_core_each_and_end_with_the_executor() -> None:

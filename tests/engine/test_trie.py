@@ -79,6 +79,18 @@ def test_project(paths: Paths, expansion: Paths) -> None:
 
 
 @given(paths_strategy)
+def test_symbols_of_more_than_32_bits(paths: Paths) -> None:
+    wide = [[symbol << 33 for symbol in path] for path in paths]
+    trie, _ = build_trie(ragged(wide), SYMBOLS << 33)
+    assert rows(trie) == naive(wide)
+    chains = [[symbol + 1] if symbol >= 0 else [] for symbol in trie.symbol.tolist()]
+    projected, _ = project_trie(trie, ragged(chains), (SYMBOLS << 33) + 1)
+    assert rows(projected) == naive([[symbol + 1 for symbol in path] for path in wide])
+    assert trie.symbol.dtype == projected.symbol.dtype == np.int64
+    assert build_trie(ragged(paths), SYMBOLS)[0].symbol.dtype == np.int32
+
+
+@given(paths_strategy)
 def test_first_occurrences(paths: Paths) -> None:
     trie, _ = build_trie(ragged(paths), SYMBOLS)
     for node, first in enumerate(first_occurrences(trie).tolist()):

@@ -18,7 +18,7 @@ from flameduck.schema.catalog import BlockEntry, CatalogState
 from flameduck.schema.request import DEFAULT_INGEST
 from tests.engine.ingest.made_profiles import cpu_total, made_total, made_upload, problems
 
-POLICY = MergePolicy(enough=3, small_bytes=100, max_samples=10)
+POLICY = MergePolicy(enough=3, small_bytes=100, max_samples=10, max_bytes=250)
 
 
 def entry(ulid: str, samples: int = 1, size_bytes: int = 1, min_ts: int = 0) -> BlockEntry:
@@ -35,6 +35,7 @@ def entry(ulid: str, samples: int = 1, size_bytes: int = 1, min_ts: int = 0) -> 
         ([entry("A"), entry("B"), entry("C", samples=10)], []),
         ([entry("A", 3), entry("B", 3), entry("C", 4), entry("D", 3), entry("E", 3)], ["ABC"]),
         ([entry(name, 3) for name in "ABCDEF"], ["ABC", "DEF"]),
+        ([entry(name, size_bytes=80) for name in "ABCDEF"], ["ABC", "DEF"]),
     ],
 )
 def test_which_blocks_are_merged(entries: Sequence[BlockEntry], jobs: list[str]) -> None:
