@@ -19,7 +19,7 @@ from .jfr_chunk import MAGIC, Chunk, read_chunks
 from .jfr_columns import IntArray
 from .jfr_events import Events, Reading, joined, read_events
 from .jfr_frames import read_frames
-from .jfr_kinds import CPU, WALL, Kind
+from .jfr_kinds import Kind
 from .jfr_labels import ATTACHMENT, ContextLabels, read_labels
 from .jfr_periods import Sampling
 from .jfr_samples import Labelling, to_batch
@@ -73,7 +73,7 @@ class _Recording:
         frames = read_frames(chunk.pools, used)
         labelling = Labelling(chunk.pools, self.input.rules, self.snapshot)
         for events, rows in known:
-            header = self._header(events.kind, chunk)
+            header = self._header(events, chunk)
             yield _Piece(
                 events.kind, to_batch(header, events, np.searchsorted(used, rows), frames, labelling)
             )
@@ -85,12 +85,12 @@ class _Recording:
             return Reading(rules, self.sampling, period_ns, period_ns)
         return Reading(rules, self.sampling, self.sampling.cpu_period_ns, self.sampling.wall_period_ns)
 
-    def _header(self, kind: Kind, chunk: Chunk) -> ProfileHeader:
-        reading, verbatim = self._reading(), self.input.rules == "verbatim"
+    def _header(self, events: Events, chunk: Chunk) -> ProfileHeader:
+        kind, verbatim = events.kind, self.input.rules == "verbatim"
         return ProfileHeader(
             sample_types=kind.sample_types,
             period_type=kind.period_type,
-            period={CPU.key: reading.cpu_period_ns, WALL.key: reading.wall_period_ns}.get(kind.key, 0),
+            period=events.period_ns,
             time_ns=chunk.header.start_ns if verbatim else 0,
             duration_ns=chunk.header.duration_ns if verbatim else self.input.duration_ns,
             default_sample_type=kind.sample_types[-1][0],
@@ -100,10 +100,10 @@ class _Recording:
 def _with_stack(events: Events, keys: IntArray) -> tuple[Events, IntArray]:
     """The events whose stack trace is there, and its row."""
     if not len(keys):
-        return events.only(events.kind, np.zeros(len(events.stacks), np.bool_)), np.zeros(0, np.int64)
+        return events.only(np.zeros(len(events.stacks), np.bool_)), np.zeros(0, np.int64)
     rows = np.minimum(np.searchsorted(keys, events.stacks), len(keys) - 1)
     found = keys[rows] == events.stacks
-    return events.only(events.kind, found), rows[found]
+    return events.only(found), rows[found]
 
 
 def _decode(number: int, one: Input) -> Iterator[Decoded]:

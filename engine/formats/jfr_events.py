@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,17 +44,26 @@ class Reading:
 
 @dataclass(frozen=True)
 class Events:
-    """Samples of one kind: keys of stack traces, a row of values each, and columns by what labels they make."""
+    """Samples of one kind: keys of stack traces, a row of values each, and columns by what labels they make.
+
+    `period_ns` is what one sample stands for, where that is known.
+    """
 
     kind: Kind
     stacks: IntArray
     values: IntArray
     about: Mapping[str, IntArray] = field(default_factory=dict)
+    period_ns: int = 0
 
-    def only(self, kind: Kind, rows: npt.NDArray[np.bool_]) -> Events:
-        """Some of the samples, as samples of a kind."""
+    def only(self, rows: npt.NDArray[np.bool_]) -> Events:
+        """Some of the samples."""
         about = {name: column[rows] for name, column in self.about.items()}
-        return Events(kind, self.stacks[rows], self.values[rows], about)
+        return Events(self.kind, self.stacks[rows], self.values[rows], about, self.period_ns)
+
+    def on_cpu(self, rows: npt.NDArray[np.bool_]) -> Events:
+        """Some of the samples, of threads that ran: that is their state."""
+        about = {name: column for name, column in self.about.items() if name != STATE}
+        return replace(self, kind=CPU, about=about).only(rows)
 
 
 def read_events(chunk: Chunk, reading: Reading) -> dict[str, list[Events]]:
@@ -76,6 +85,7 @@ def joined(parts: list[Events]) -> Events:
         np.concatenate([one.stacks for one in parts]),
         np.concatenate([one.values for one in parts]),
         {name: np.concatenate([one.about.get(name, none[id(one)]) for one in parts]) for name in names},
+        parts[0].period_ns,
     )
 
 
@@ -83,7 +93,7 @@ def _all_events(chunk: Chunk, reading: Reading) -> Iterator[Events]:
     for name, source in SOURCES.items():
         columns = _columns(chunk, name, source, source.value)
         if columns is not None:
-            yield _events(chunk, source, columns, _counted(chunk, name, columns, reading))
+            yield _events(source, columns, _counted(chunk, name, columns, reading))
     if WALL_CLOCK_SAMPLE in chunk.places:
         yield from _wall_clock(chunk, reading)
     timed = _cpu_time(chunk, reading)
@@ -102,7 +112,7 @@ def _columns(chunk: Chunk, name: str, source: Source, *more: str) -> Mapping[str
     return columns if "stackTrace" in columns else None
 
 
-def _events(chunk: Chunk, source: Source, columns: Mapping[str, IntArray], values: IntArray) -> Events:
+def _events(source: Source, columns: Mapping[str, IntArray], values: IntArray) -> Events:
     renamed = {source.thread: THREAD, source.about: ABOUT, "state": STATE} | {name: name for name in CONTEXT}
     about = {renamed[name]: column for name, column in columns.items() if name in renamed}
     return Events(source.kind, columns["stackTrace"], values, about)
@@ -132,26 +142,17 @@ def _nanoseconds(chunk: Chunk, event: str, name: str, amounts: IntArray) -> IntA
     return seconds * 10**9 + np.rint(rest * (1e9 / ticks_per_s)).astype(np.int64)
 
 
-def _times(columns: Mapping[str, IntArray], samples: IntArray | None, period_ns: int) -> IntArray:
-    count = len(columns["stackTrace"])
-    counts = np.ones(count, np.int64) if samples is None else samples
-    if np.abs(counts.astype(np.float64)).sum() * period_ns >= _MAX_VALUE:
-        raise CorruptProfile(f"the samples, times {period_ns} ns, do not fit 64 bits")
-    return (counts * period_ns).reshape(-1, 1)
-
-
 def _execution(chunk: Chunk, reading: Reading, on_cpu: bool) -> Iterator[Events]:
     source = TIMED_SOURCES[EXECUTION_SAMPLE]
     columns = _columns(chunk, EXECUTION_SAMPLE, source)
     if columns is None:
         return
     if on_cpu:
-        every = _events(chunk, source, columns, _times(columns, None, reading.cpu_period_ns))
-        states = _states(chunk, columns)
-        yield every.only(CPU, np.array([name not in ("", _SLEEPING) for name in states], np.bool_))
+        ran = [name not in ("", _SLEEPING) for name in _states(chunk, columns)]
+        yield _timed(source, columns, reading.cpu_period_ns).on_cpu(np.array(ran, np.bool_))
     if reading.sampling.event == "wall":
-        every = _events(chunk, source, columns, _times(columns, None, reading.wall_period_ns))
-        yield every.only(WALL, np.ones(len(every.stacks), np.bool_))
+        every = _timed(source, columns, reading.wall_period_ns)
+        yield replace(every, kind=WALL)
 
 
 def _wall_clock(chunk: Chunk, reading: Reading) -> Iterator[Events]:
@@ -160,11 +161,20 @@ def _wall_clock(chunk: Chunk, reading: Reading) -> Iterator[Events]:
     columns = _columns(chunk, WALL_CLOCK_SAMPLE, source, "samples")
     if columns is None:
         return
-    every = _events(chunk, source, columns, _times(columns, columns.get("samples"), reading.wall_period_ns))
+    every = _timed(source, columns, reading.wall_period_ns)
     yield every
     running = np.array([name == _RUNNABLE for name in _states(chunk, columns)], np.bool_)
     if reading.sampling.event == "wall" and running.any():
-        yield every.only(CPU, running)
+        yield every.on_cpu(running)
+
+
+def _timed(source: Source, columns: Mapping[str, IntArray], period_ns: int) -> Events:
+    """Each sample, times the number that it says it stands for, is worth a period."""
+    counts = columns.get("samples", np.ones(len(columns["stackTrace"]), np.int64))
+    if np.abs(counts.astype(np.float64)).sum() * period_ns >= _MAX_VALUE:
+        raise CorruptProfile(f"the samples, times {period_ns} ns, do not fit 64 bits")
+    values = (counts * period_ns).reshape(-1, 1)
+    return replace(_events(source, columns, values), period_ns=period_ns)
 
 
 def _cpu_time(chunk: Chunk, reading: Reading) -> Events | None:
@@ -174,7 +184,7 @@ def _cpu_time(chunk: Chunk, reading: Reading) -> Events | None:
     if reading.rules == "pyroscope" or columns is None or "samplingPeriod" not in columns:
         return None
     times = _nanoseconds(chunk, CPU_TIME_SAMPLE, "samplingPeriod", columns["samplingPeriod"])
-    return _events(chunk, source, columns, times.reshape(-1, 1))
+    return replace(_events(source, columns, times.reshape(-1, 1)), period_ns=int(times[0]))
 
 
 def _states(chunk: Chunk, columns: Mapping[str, IntArray]) -> list[str]:

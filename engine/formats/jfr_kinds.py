@@ -11,13 +11,12 @@ from .profile_columns import ValueType
 
 @dataclass(frozen=True)
 class Kind:
-    """One profile of a recording: `__name__`, its types, and the period's. `timed` values are worth a period each."""
+    """One profile of a recording: `__name__`, its types, and the period's."""
 
     key: str
     name: str
     sample_types: tuple[ValueType, ...]
     period_type: ValueType
-    timed: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ def _counted(key: str, name: str, what: tuple[str, str, str], period_type: Value
 _CPU_TIME, _SPACE = ("cpu", "nanoseconds"), ("space", "bytes")
 _DELAY = ("contentions", "delay", "nanoseconds")
 
-CPU = Kind("cpu", "process_cpu", (_CPU_TIME,), _CPU_TIME, timed=True)
-WALL = Kind("wall", "wall", (("wall", "nanoseconds"),), _CPU_TIME, timed=True)
+CPU = Kind("cpu", "process_cpu", (_CPU_TIME,), _CPU_TIME)
+WALL = Kind("wall", "wall", (("wall", "nanoseconds"),), _CPU_TIME)
 NEW_TLAB = _counted(
     "tlab", "memory", ("alloc_in_new_tlab_objects", "alloc_in_new_tlab_bytes", "bytes"), _SPACE
 )

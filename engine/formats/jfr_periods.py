@@ -34,7 +34,7 @@ class Sampling:
             if one.name == "event":
                 found = replace(found, event=one.value)
             elif one.name == "interval":
-                found = replace(found, interval_ns=_nanoseconds(one.value) or found.interval_ns)
+                found = replace(found, interval_ns=_nanoseconds(one.value))
             elif one.name == "wall":
                 found = replace(found, wall_ns=_nanoseconds(one.value) or found.wall_ns)
             elif one.name == "period" and one.event in _EVENTS:
@@ -43,8 +43,8 @@ class Sampling:
 
     @property
     def cpu_period_ns(self) -> int:
-        """What a sample on the CPU stands for."""
-        return self.interval_ns or DEFAULT_CPU_NS
+        """What a sample on the CPU stands for; where all are by the wall clock, so are those of threads that ran."""
+        return self.wall_period_ns if self.event == "wall" else self.interval_ns or DEFAULT_CPU_NS
 
     @property
     def wall_period_ns(self) -> int:
