@@ -37,12 +37,14 @@ def integers_between(array: ByteArray, at: int, end: int) -> tuple[IntArray, Int
     Where text lies among them, numbers come out of it, and those behind it are wrong.
     """
     window = array[at:end]
-    lasts = np.flatnonzero(window < 0x80)
-    starts = np.concatenate([[0], lasts + 1])[: len(lasts)]
+    lasts = np.append(np.flatnonzero(window < 0x80), len(window))
+    starts = np.concatenate([[0], lasts[:-1] + 1])
     long = np.flatnonzero(lasts - starts >= LONGEST)
     if len(long):
         lasts = np.union1d(lasts, _ninth_bytes(starts[long], lasts[long]))
-        starts = np.concatenate([[0], lasts + 1])[: len(lasts)]
+        starts = np.concatenate([[0], lasts[:-1] + 1])
+    whole = lasts < len(window)
+    starts, lasts = starts[whole], lasts[whole]
     return _decode(window, starts, lasts - starts + 1), lasts + at + 1
 
 

@@ -38,7 +38,7 @@ def expected_of(path: Path) -> tuple[str, str, Counter[str]]:
 @pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize("path", recordings())
 def test_types_totals_and_stacks(path: Path, rules: Rules) -> None:
-    found = {}
+    found: dict[tuple[str, str], tuple[str, Counter[str]]] = {}
     for one in read(gzip.decompress(path.read_bytes()), rules=rules).values():
         found |= {kind: (one.name, stacks) for kind, stacks in zip(one.types, one.stacks, strict=True)}
     expected = sorted(path.parent.glob(f"{path.name}.*.pb.gz"))

@@ -83,7 +83,8 @@ TYPES = {
 
 
 @pytest.mark.parametrize(
-    ("file", "event"), [(file, event) for file, events in TOTALS.items() for event in events if event in TYPES]
+    ("file", "event"),
+    [(file, event) for file, events in TOTALS.items() for event in events if event in TYPES],
 )
 def test_counts_and_amounts_equal_what_the_jdk_prints(file: str, event: str) -> None:
     expected = TOTALS[file][event]
@@ -93,7 +94,9 @@ def test_counts_and_amounts_equal_what_the_jdk_prints(file: str, event: str) -> 
     assert digest_stacks(found.stacks[0]) == expected["stacks"]
 
 
-@pytest.mark.parametrize("file", [file for file, events in TOTALS.items() if "jdk.JavaMonitorEnter" in events])
+@pytest.mark.parametrize(
+    "file", [file for file, events in TOTALS.items() if "jdk.JavaMonitorEnter" in events]
+)
 def test_locks_equal_what_the_jdk_prints(file: str) -> None:
     profiles = [
         one.batch.to_pylist()[0] | {"name": one.rows[0].name}
@@ -150,7 +153,9 @@ def test_a_chunk_has_its_time_and_threads_and_classes() -> None:
         assert 10**9 < one.row["duration_nanos"] < 4 * 10**9
     threads = {value for labels in found["cpu"].labels for key, value in labels if key == "thread"}
     assert {"orders-1", "orders-2"} <= threads
-    classes = {value for labels in found["alloc_sample_objects"].labels for key, value in labels if key == "class"}
+    classes = {
+        value for labels in found["alloc_sample_objects"].labels for key, value in labels if key == "class"
+    }
     assert "[B" in classes
 
 
@@ -166,11 +171,15 @@ def test_the_agents_labels() -> None:
     raw = recording("java-agent.jfr.gz")
     found = read(raw, rules="pyroscope", attachments={"labels": labels}, labels={"service_name": "checkout"})
     cpu = found["cpu"]
-    assert {(("region", "eu"),), (("region", "us"),)} <= set(cpu.labels) <= {
-        (("region", "eu"),),
-        (("region", "us"),),
-        (),
-    }
+    assert (
+        {(("region", "eu"),), (("region", "us"),)}
+        <= set(cpu.labels)
+        <= {
+            (("region", "eu"),),
+            (("region", "us"),),
+            (),
+        }
+    )
     assert cpu.decoded.rows[0].labels == {"service_name": "checkout", "jfr_event": "itimer"}
     bare = read(raw, rules="pyroscope")["cpu"]
     assert bare.stacks == cpu.stacks

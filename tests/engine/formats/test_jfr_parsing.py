@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any
 
 import numpy as np
 import pytest
 
+from flameduck.engine.formats import Decoded, Input
+from flameduck.engine.formats.jfr import Jfr
 from flameduck.engine.formats.jfr_columns import integers_between
 from flameduck.engine.formats.jfr_names import stable_name
 from flameduck.schema.proto import jfr_labels_pb2
@@ -20,7 +23,10 @@ MAIN = "app/Main.main:0"
 """The stack of which a method is missing and a line is not known."""
 
 EVENTS: list[tuple[str, dict[str, Any]]] = [
-    ("jdk.ObjectAllocationInNewTLAB", {"stackTrace": 1, "allocationSize": 16, "tlabSize": 1000, "objectClass": 2}),
+    (
+        "jdk.ObjectAllocationInNewTLAB",
+        {"stackTrace": 1, "allocationSize": 16, "tlabSize": 1000, "objectClass": 2},
+    ),
     ("jdk.ObjectAllocationInNewTLAB", {"stackTrace": 1, "allocationSize": 16, "tlabSize": 500}),
     ("jdk.ObjectAllocationOutsideTLAB", {"stackTrace": 2, "allocationSize": 1 << 40}),
     ("jdk.ObjectAllocationSample", {"stackTrace": 3, "weight": 77}),
@@ -78,7 +84,10 @@ STATES = [sample(1), sample(2), sample(3), sample(9)]
         ([setting("event", "wall"), setting("interval", "20000000"), *STATES], {"cpu": 40, "wall": 80}),
         ([wall(1, 3), wall(2, 4)], {"wall": 350}),
         ([setting("event", "wall"), wall(1, 3), wall(2, 4)], {"wall": 350, "cpu": 150}),
-        ([setting("event", "cpu"), setting("wall", "100000000"), *STATES, wall(1, 3)], {"cpu": 20, "wall": 300}),
+        (
+            [setting("event", "cpu"), setting("wall", "100000000"), *STATES, wall(1, 3)],
+            {"cpu": 20, "wall": 300},
+        ),
         ([setting("interval", "0"), *STATES], {"cpu": 20}),
         ([setting("interval", "2ms"), *STATES], {"cpu": 4}),
         ([setting("period", "20 ms", "jdk.ExecutionSample"), *STATES], {"cpu": 40}),
@@ -132,9 +141,7 @@ def test_keys_of_sixty_four_bits() -> None:
     }
     found = read(chunk(sample(high, high, sampledThread=high), pools=pools))["cpu"]
     assert found.stacks == [{"A.run:3": 10 * MS}]
-    assert set(found.labels) == {(("state", "STATE_RUNNABLE"), ("thread", "T"))} or set(found.labels) == {
-        (("thread", "T"),)
-    }
+    assert set(found.labels) == {(("thread", "T"),)}
 
 
 def test_the_last_constant_of_a_key_counts() -> None:
@@ -146,9 +153,6 @@ def test_the_last_constant_of_a_key_counts() -> None:
 
 
 def test_chunks_are_profiles_of_their_own_or_pieces_of_one() -> None:
-    from flameduck.engine.formats import Decoded, Input
-    from flameduck.engine.formats.jfr import Jfr
-
     raw = b"".join(chunk(setting("event", "cpu"), *EVENTS, sample(), start_ns=start) for start in (5, 6))
     alone = [one for one in Jfr().decode([Input(raw)]) if isinstance(one, Decoded)]
     assert len({one.rows[0].part for one in alone}) == len(alone) == 16
@@ -228,10 +232,16 @@ def number(value: int) -> bytes:
 
 
 BAD = {
-    "cut short": (GOOD[:-1], rf"chunk 1 at byte 0: its size is {len(GOOD)} bytes of which {len(GOOD) - 1} are there"),
+    "cut short": (
+        GOOD[:-1],
+        rf"chunk 1 at byte 0: its size is {len(GOOD)} bytes of which {len(GOOD) - 1} are there",
+    ),
     "no header": (GOOD[:50], "chunk 1 at byte 0: its header ends after 50 of 68 bytes"),
     "something behind": (GOOD + b"FLR", rf"chunk 2 at byte {len(GOOD)}: its header ends after 3 of 68 bytes"),
-    "another magic": (GOOD + GOOD.replace(b"FLR\0", b"XLR\0"), "it begins with b'XLR.x00' in place of b'FLR.x00'"),
+    "another magic": (
+        GOOD + GOOD.replace(b"FLR\0", b"XLR\0"),
+        "it begins with b'XLR.x00' in place of b'FLR.x00'",
+    ),
     "version": (changed(4, b"\0\1\0\0"), "version 1.0: only 2.0 and 2.1 are read"),
     "unfinished": (changed(8, number(0)), "it was not finished: its size is not filled in"),
     "negative size": (changed(8, number(-5)), "its size is -5 bytes of which"),
@@ -239,41 +249,36 @@ BAD = {
     "metadata": (changed(24, number(-1)), "its metadata are at -1, outside of its"),
     "metadata elsewhere": (changed(24, number(70)), "chunk 1 at byte 0: "),
     "no ticks": (changed(56, number(0)), "it has 0 ticks a second"),
-    "an event without size": (GOOD[:68] + b"\0" + GOOD[69:], "the event at byte 68 has no size|no metadata"),
-    "an event too long": (
-        chunk(sample()).replace(bytes(ChunkWriter().event(1, b"")), b""),
-        "",
+    "no metadata": (GOOD[:68] + b"\0" + GOOD[69:], "no metadata at byte 68"),
+    "an event beyond the end": (
+        GOOD[:8] + number(len(GOOD) - 2) + GOOD[16:-2],
+        "goes beyond the chunk's end",
     ),
 }
 
 
-@pytest.mark.parametrize("name", [name for name, (_, text) in BAD.items() if text])
+@pytest.mark.parametrize("name", BAD)
 def test_bad_recordings_say_what_is_wrong(name: str) -> None:
     raw, text = BAD[name]
-    assert pytest.raises(AssertionError, lambda: read(raw))
-    import re
-
     assert re.search(text, reason(raw))
 
 
 def test_types_made_of_themselves() -> None:
     types = TYPES | {"test.Loop": [F("again", "test.Loop")]}
-    assert reason(chunk(sample(), types=types)) == "chunk 1 at byte 0: metadata: type test.Loop is made of itself"
+    assert (
+        reason(chunk(sample(), types=types))
+        == "chunk 1 at byte 0: metadata: type test.Loop is made of itself"
+    )
     wide = {f"test.T{depth}": [F(f"f{n}", f"test.T{depth + 1}") for n in range(10)] for depth in range(9)}
     many = TYPES | wide | {"test.T9": [F("x", "int")]}
     assert "has more than 4096 values" in reason(chunk(sample(), types=many))
 
 
 def test_constants_of_a_type_that_is_not_there() -> None:
-    types = {name: fields for name, fields in TYPES.items() if name != "java.lang.Thread"}
-    writer = ChunkWriter([], types=TYPES)
-    writer_types = TYPES | {"zz": [F("x", "int")]}
-    raw = ChunkWriter([sample()], types=writer_types, pools=POOLS | {"zz": {1: [4]}}).to_bytes()
-    number = ChunkWriter(types=writer_types).number("zz")
-    broken = raw.replace(str(number).encode(), b"999")
-    assert f"constants of type {number}, which is not in the metadata" in reason(broken)
-    assert writer.types is TYPES
-    assert len(types) == len(TYPES) - 1
+    writer = ChunkWriter([sample()], types=TYPES | {"zz": [F("x", "int")]}, pools=POOLS | {"zz": {1: [4]}})
+    type_id = writer.number("zz")
+    broken = writer.to_bytes().replace(str(type_id).encode(), b"999")
+    assert f"constants of type {type_id}, which is not in the metadata" in reason(broken)
 
 
 def test_values_that_do_not_fit() -> None:
@@ -316,7 +321,10 @@ def test_names_without_what_differs_from_process_to_process(name: str) -> None:
 def test_integers_as_columns_equal_integers_one_by_one() -> None:
     source = np.random.default_rng(1)
     writer = ChunkWriter()
-    numbers = [int(n) >> int(s) for n, s in zip(source.integers(0, 1 << 63, 5000), source.integers(0, 63, 5000), strict=True)]
+    numbers = [
+        int(n) >> int(s)
+        for n, s in zip(source.integers(0, 1 << 63, 5000), source.integers(0, 63, 5000), strict=True)
+    ]
     numbers += [(1 << 64) - 1, (1 << 63) + 5, (1 << 56) - 1, 1 << 56, 0] * 50
     source.shuffle(numbers)
     raw = b"".join(map(writer.integer, numbers))
