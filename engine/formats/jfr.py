@@ -26,6 +26,9 @@ from .jfr_samples import Labelling, to_batch
 from .profile_columns import ProfileHeader
 
 EVENT_LABEL = "jfr_event"
+SHORT_BYTES = 16 << 20
+"""Up to which size a recording's profiles are held until it was read to its end."""
+MAX_ROWS = 512
 
 
 class Jfr:
@@ -38,12 +41,35 @@ class Jfr:
         return head.startswith(MAGIC)
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
-        """Each input is several profiles, one of each kind of event."""
+        """Each input is several profiles, one of each kind of event.
+
+        Those of short inputs share batches: to work on a profile alone costs more than to read it.
+        """
+        short: list[Decoded] = []
         for number, one in enumerate(inputs):
             try:
-                yield from _decode(number, one)
+                if len(one.raw) > SHORT_BYTES:
+                    yield from _decode(number, one)
+                    continue
+                found = list(_decode(number, one))
             except InputError as error:
                 yield Failed(number, str(error))
+                continue
+            if any(piece.continues for piece in found):
+                yield from found
+            else:
+                short += found
+            if len(short) >= MAX_ROWS or sum(piece.batch.nbytes for piece in short) >= SHORT_BYTES:
+                yield _together(short)
+                short = []
+        if short:
+            yield _together(short)
+
+
+def _together(found: Sequence[Decoded]) -> Decoded:
+    """Profiles of one row each as one batch."""
+    batch = pa.concat_batches([one.batch for one in found])
+    return Decoded(batch, [row for one in found for row in one.rows])
 
 
 @dataclass(frozen=True)

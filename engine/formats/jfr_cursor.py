@@ -119,6 +119,24 @@ class Cursor:
             return "".join(chr(self.integer(2) & 0xFFFF) for _ in range(self.count()))
         raise CorruptProfile(f"string encoding {encoding} at byte {self.at - 1}: expected 0 to 5")
 
+    def texts(self, count: int) -> dict[int, str | StringConstant]:
+        """Keys, each with a string behind it: a pool of symbols, which is read often and long."""
+        found: dict[int, str | StringConstant] = {}
+        raw, end, compressed = self._raw, self.end, self._compressed
+        for _ in range(count):
+            key = self.integer()
+            at = self.at
+            # The usual case at once: compressed integers, UTF-8, fewer than 128 bytes.
+            if compressed and at + 2 <= end and raw[at] == _UTF8 and raw[at + 1] < 0x80:
+                stop = at + 2 + raw[at + 1]
+                if stop > end:
+                    raise self._too_early()
+                found[key] = raw[at + 2 : stop].decode("utf-8", "surrogateescape")
+                self.at = stop
+            else:
+                found[key] = self.string()
+        return found
+
     def value(self, types: Types, field: Field) -> Any:
         """A field's value: an integer (a key, for a constant), a string, a dict of fields, a list."""
         if not field.array:

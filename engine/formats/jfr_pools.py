@@ -102,10 +102,21 @@ class Pools:
             raise CorruptProfile(
                 f"constants of type {type_id}, which is not in the metadata, at byte {cursor.at}"
             )
-        if self._data.compressed and is_integers(self._types, kind.fields) and kind.fields:
+        if self._is_text(kind):
+            self._texts.setdefault(kind.name, {}).update(cursor.texts(count))
+        elif self._data.compressed and is_integers(self._types, kind.fields) and kind.fields:
             self._integers(cursor, kind, count)
         elif not (self._data.compressed and kind.name == STACK and self._stack_columns(cursor, kind, count)):
             self._one_by_one(cursor, type_id, kind, count)
+
+    def _is_text(self, kind: Type) -> bool:
+        """Whether a constant is a string, or a struct of one."""
+        if kind.name == STRING:
+            return True
+        (only, *more) = kind.fields or (None,)
+        if only is None or more or only.constant or only.array or only.type_id not in self._types:
+            return False
+        return self._types[only.type_id].name == STRING
 
     def _integers(self, cursor: Cursor, kind: Type, count: int) -> None:
         """Constants that are a key and integers: a table."""

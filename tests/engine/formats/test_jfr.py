@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import flameduck
-from flameduck.engine.formats import Decoded, Failed, Input
+from flameduck.engine.formats import Decoded, Failed, Input, Row
 from flameduck.engine.formats.jfr import Jfr
 from tests.engine.formats.examples import FIXTURES
 from tests.fixtures.programs.record_java import digest_stacks
@@ -26,24 +26,34 @@ MS = 1_000_000
 class Read:
     """A profile of a recording: stacks are `name:line` joined by `;`, leaf first."""
 
-    name: str
+    source: Row
     types: tuple[tuple[str, str], ...]
     stacks: list[Counter[str]]
     labels: Counter[tuple[tuple[str, str], ...]]
     row: dict[str, Any]
-    decoded: Decoded
+
+    @property
+    def name(self) -> str:
+        return self.source.name
 
     @property
     def totals(self) -> list[int]:
         return [counts.total() for counts in self.stacks]
 
 
-def read(raw: bytes, **said: Any) -> dict[str, Read]:
-    """The profiles of a recording by their first type; of one that comes in pieces, its first piece."""
-    found: dict[str, Read] = {}
+def decode(raw: bytes, **said: Any) -> list[tuple[Row, dict[str, Any], bool]]:
+    """Where each profile comes from, the profile, and whether it continues the one before."""
+    found = []
     for one in Jfr().decode([Input(raw, **said)]):
         assert isinstance(one, Decoded), one
-        (row,) = one.batch.to_pylist()
+        found += [(*pair, one.continues) for pair in zip(one.rows, one.batch.to_pylist(), strict=True)]
+    return found
+
+
+def read(raw: bytes, **said: Any) -> dict[str, Read]:
+    """The profiles of a recording by their first type; of several with one, the first."""
+    found: dict[str, Read] = {}
+    for source, row, _ in decode(raw, **said):
         texts = [text.decode("utf-8", "replace") for text in row["string_table"]]
         names = {function["id"]: texts[function["name"]] for function in row["function"]}
         frames = {
@@ -59,7 +69,7 @@ def read(raw: bytes, **said: Any) -> dict[str, Read]:
                 counts[stack] += value
             pairs = ((texts[label["key"]], texts[label["str"]]) for label in sample["label"])
             labels[tuple(sorted(pairs))] += sample["value"][0]
-        found.setdefault(types[0][0], Read(one.rows[0].name, types, stacks, labels, row, one))
+        found.setdefault(types[0][0], Read(source, types, stacks, labels, row))
     return found
 
 
@@ -98,11 +108,7 @@ def test_counts_and_amounts_equal_what_the_jdk_prints(file: str, event: str) -> 
     "file", [file for file, events in TOTALS.items() if "jdk.JavaMonitorEnter" in events]
 )
 def test_locks_equal_what_the_jdk_prints(file: str) -> None:
-    profiles = [
-        one.batch.to_pylist()[0] | {"name": one.rows[0].name}
-        for one in Jfr().decode([Input(recording(file))])
-        if isinstance(one, Decoded)
-    ]
+    profiles = [row | {"name": source.name} for source, row, _ in decode(recording(file))]
     events = {"mutex": "jdk.JavaMonitorEnter", "block": "jdk.ThreadPark"}
     found = {
         events[one["name"]]: [sum(sample["value"][number] for sample in one["sample"]) for number in (0, 1)]
@@ -180,7 +186,7 @@ def test_the_agents_labels() -> None:
             (),
         }
     )
-    assert cpu.decoded.rows[0].labels == {"service_name": "checkout", "jfr_event": "itimer"}
+    assert cpu.source.labels == {"service_name": "checkout", "jfr_event": "itimer"}
     bare = read(raw, rules="pyroscope")["cpu"]
     assert bare.stacks == cpu.stacks
     assert set(bare.labels) == {()}
@@ -202,5 +208,5 @@ def test_ingest_without_a_flag(tmp_path: Path) -> None:
             "wall:wall:nanoseconds:cpu:nanoseconds",
         ]
         assert "Checkout.spin" in db.top(type="cpu").arrow().column("function").to_pylist()
-        labels = [row["labels"] for row in db.sql("SELECT DISTINCT labels FROM samples").arrow().to_pylist()]
-        assert labels
+        regions = db.sql("SELECT DISTINCT unnest(sample_labels).str AS region FROM samples").arrow()
+        assert {"eu", "us"} <= set(regions.column("region").to_pylist())

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flameduck.engine.formats import Decoded, Input
+from flameduck.engine.formats import Decoded, Failed, Input, jfr
 from flameduck.engine.formats.jfr import Jfr
 from flameduck.engine.formats.jfr_columns import integers_between
 from flameduck.engine.formats.jfr_names import stable_name
 from flameduck.schema.proto import jfr_labels_pb2
 from tests.engine.formats.jfr_writer import POOLS, TYPES, ChunkWriter, F, chunk, ref, setting
-from tests.engine.formats.test_jfr import MS, read, reason
+from tests.engine.formats.test_jfr import MS, decode, read, reason
 
 WORK = "app/Main.work:10;app/Main.main:20"
 PUT = "java/util/HashMap.put:5;app/Main.main:20"
@@ -154,13 +154,24 @@ def test_the_last_constant_of_a_key_counts() -> None:
 
 def test_chunks_are_profiles_of_their_own_or_pieces_of_one() -> None:
     raw = b"".join(chunk(setting("event", "cpu"), *EVENTS, sample(), start_ns=start) for start in (5, 6))
-    alone = [one for one in Jfr().decode([Input(raw)]) if isinstance(one, Decoded)]
-    assert len({one.rows[0].part for one in alone}) == len(alone) == 16
-    assert not any(one.continues for one in alone)
-    assert [one.batch.column("time_nanos")[0].as_py() for one in alone] == [5] * 8 + [6] * 8
-    pieces = [one for one in Jfr().decode([Input(raw, rules="pyroscope")]) if isinstance(one, Decoded)]
-    assert [one.continues for one in pieces] == [False, True] * 8
-    assert {one.rows[0].part for one in pieces[:2]} == {pieces[0].rows[0].part}
+    alone = decode(raw)
+    assert len({source.part for source, _, _ in alone}) == len(alone) == 16
+    assert not any(continues for _, _, continues in alone)
+    assert [row["time_nanos"] for _, row, _ in alone] == [5] * 8 + [6] * 8
+    pieces = decode(raw, rules="pyroscope")
+    assert [continues for _, _, continues in pieces] == [False, True] * 8
+    assert [source.part for source, _, _ in pieces[::2]] == [source.part for source, _, _ in pieces[1::2]]
+
+
+def test_a_long_recording_comes_profile_by_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = chunk(*EVENTS) * 3
+    short = list(Jfr().decode([Input(raw)] * 2))
+    assert [len(one.rows) for one in short if isinstance(one, Decoded)] == [42]
+    monkeypatch.setattr(jfr, "SHORT_BYTES", 1000)
+    long = list(Jfr().decode([Input(raw)]))
+    assert [len(one.rows) for one in long if isinstance(one, Decoded)] == [1] * 21
+    broken = list(Jfr().decode([Input(raw[:-1])]))
+    assert [isinstance(one, Failed) for one in broken] == [False] * 14 + [True]
 
 
 def snapshot() -> bytes:
