@@ -1,5 +1,6 @@
 """The profile files that paths, directories, globs, URLs and standard input name, read one at a time.
 
+A zip archive stands for the files in it. The labels of a JFR recording go with it, and are no profile of their own.
 What cannot be read is set aside with its reason, and the rest goes on.
 """
 
@@ -17,6 +18,8 @@ from ..schema.errors import FlameduckError, InputError, LimitExceeded, StorageEr
 from ..schema.labels import without_empty
 from ..schema.profile import Rules, Upload
 from ..schema.request import Refused
+from .companions import LABELS, labels_beside, pair_labels
+from .formats.zip_archive import ZIP_MAGIC, ZipArchive
 
 STDIN = "-"
 HTTP = ("http://", "https://")
@@ -65,11 +68,16 @@ NOTHING_SAID = UploadOptions()
 class Uploads:
     """The uploads of some files, bytes and ready uploads, one in memory at a time; iterate once.
 
+    The files of an archive are called `archive.zip!file`.
+
     `refused` grows with what could not be read.
     """
 
     def __init__(self, items: Iterable[What], options: UploadOptions = NOTHING_SAID) -> None:
-        self.items = find_items(items)
+        found = find_items(items)
+        self._labels = pair_labels(item for item in found if isinstance(item, str))
+        companions = set(self._labels.values())
+        self.items = [item for item in found if not isinstance(item, str) or item not in companions]
         self.options = options
         self.refused: list[Refused] = []
 
@@ -84,22 +92,41 @@ class Uploads:
     def __iter__(self) -> Iterator[Upload]:
         for item in self.items:
             try:
-                upload = self._read(item)
+                yield from self._read(item)
             except FlameduckError as error:
                 self.refused.append(Refused(_origin(item), str(error)))
-            else:
-                yield upload
 
-    def _read(self, item: str | bytes | Upload) -> Upload:
+    def _read(self, item: str | bytes | Upload) -> Iterator[Upload]:
         if isinstance(item, Upload):
-            return item
-        if isinstance(item, bytes):
-            return self.options.upload(item, _origin(item))
-        data, time_ns = read_origin(item, self.options.max_bytes)
+            yield item
+            return
+        data, time_ns = (item, 0) if isinstance(item, bytes) else read_origin(item, self.options.max_bytes)
         upload = self.options.upload(data, _origin(item), time_ns)
-        if not self.options.file_label:
-            return upload
-        return replace(upload, labels={**upload.labels, "file": item})
+        if isinstance(item, str):
+            if self.options.file_label:
+                upload = replace(upload, labels={**upload.labels, "file": item})
+            upload = replace(upload, attachments=self._attachments(item))
+        if data.startswith(ZIP_MAGIC):
+            yield from _unpacked(upload, self.options.max_bytes)
+        else:
+            yield upload
+
+    def _attachments(self, item: str) -> dict[str, bytes]:
+        path = self._labels.get(item) or ("" if is_url(item) else labels_beside(item))
+        return {LABELS: read_origin(path, self.options.max_bytes)[0]} if path else {}
+
+
+def _unpacked(archive: Upload, max_bytes: int) -> Iterator[Upload]:
+    """The files of an archive, as uploads. Raises `InputError`."""
+    files = ZipArchive(archive.data, max_bytes)
+    labels = pair_labels(files.names)
+    if not files.names:
+        raise InputError("zip: it holds no files")
+    for name in files.names:
+        if name not in labels.values():
+            attached = {LABELS: files.read(labels[name])} if name in labels else archive.attachments
+            origin = f"{archive.origin}!{name}"
+            yield replace(archive, data=files.read(name), origin=origin, attachments=attached)
 
 
 def _origin(item: str | bytes | Upload) -> str:

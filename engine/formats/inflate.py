@@ -1,13 +1,15 @@
-"""Uploaded bytes inflated, within a byte limit: gzip, zstd, or as they are."""
+"""Uploaded bytes inflated, within a byte limit: gzip, zstd, lz4, a zip of one file, or as they are."""
 
 from __future__ import annotations
 
 from isal.isal_zlib import IsalError, decompressobj
 
 from ...schema.errors import CorruptProfile, LimitExceeded
+from .zip_archive import ZIP_MAGIC, ZipArchive
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+LZ4_MAGIC = b"\x04\x22\x4d\x18"
 MAX_MEMBERS = 65_536
 
 _GZIP_WINDOW = 31
@@ -15,10 +17,11 @@ _NEXT_MEMBER_BYTES = 64 << 10
 _ZSTD_STEP_BYTES = 2048
 """A step can inflate 128 kB for each four bytes; what it yields is not yet counted against the limit."""
 _ZSTD_WINDOW_BYTES = 1 << 27
+_LZ4_STEP_BYTES = 1 << 20
 
 
 def inflate(data: bytes, limit_bytes: int) -> bytes:
-    """The inflated bytes; several gzip members or zstd frames follow each other.
+    """The inflated bytes; several gzip members, zstd or lz4 frames follow each other.
 
     Raises `LimitExceeded` as soon as there are more than `limit_bytes`, `CorruptProfile` when the compressed
     stream is broken, cut short, or followed by something else.
@@ -27,6 +30,10 @@ def inflate(data: bytes, limit_bytes: int) -> bytes:
         return _gunzip(data, limit_bytes)
     if data.startswith(ZSTD_MAGIC):
         return _unzstd(data, limit_bytes)
+    if data.startswith(LZ4_MAGIC):
+        return _unlz4(data, limit_bytes)
+    if data.startswith(ZIP_MAGIC):
+        return _only_entry(data, limit_bytes)
     _check_size(len(data), limit_bytes)
     return data
 
@@ -101,3 +108,30 @@ def _unzstd(data: bytes, limit_bytes: int) -> bytes:
     if frame is not None:
         raise CorruptProfile("zstd: the compressed data ends too early")
     return b"".join(pieces)
+
+
+def _unlz4(data: bytes, limit_bytes: int) -> bytes:
+    import pyarrow as pa
+
+    pieces: list[bytes] = []
+    size_bytes = 0
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(data), "lz4") as stream:
+            while piece := stream.read(_LZ4_STEP_BYTES):
+                size_bytes += len(piece)
+                _check_size(size_bytes, limit_bytes)
+                pieces.append(piece)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptProfile(f"lz4: {error}") from None
+    return b"".join(pieces)
+
+
+def _only_entry(data: bytes, limit_bytes: int) -> bytes:
+    """The file in a zip archive, which may be compressed once more, but is no archive."""
+    archive = ZipArchive(data, limit_bytes)
+    if len(archive.names) != 1:
+        raise CorruptProfile(f"zip: it holds {len(archive.names)} files in place of one")
+    inner = archive.read(archive.names[0])
+    if inner.startswith(ZIP_MAGIC):
+        raise CorruptProfile(f"zip: {archive.names[0]} is an archive too")
+    return inflate(inner, limit_bytes)

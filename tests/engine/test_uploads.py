@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -141,3 +142,65 @@ def test_a_page_is_read_with_its_time(web: str, capsys: pytest.CaptureFixture[st
     assert [(item.origin, item.reason) for item in some.refused] == [
         (web + "/gone", "HTTP Error 404: File not found")
     ]
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return made.getvalue()
+
+
+def said(uploads: Uploads) -> list[tuple[str, bytes, dict[str, bytes]]]:
+    return [(one.origin, one.data, dict(one.attachments)) for one in uploads]
+
+
+@pytest.mark.parametrize(
+    ("recording", "labels"),
+    [
+        ("dump.jfr.gz", "dump.labels.pb.gz"),
+        ("dump.jfr", "dump.labels"),
+        ("dump.jfr.lz4", "dump.labels.gz"),
+        ("dump.jfr.gz", "dump.jfr.labels.pb"),
+    ],
+)
+def test_labels_go_with_their_recording(folder: Path, recording: str, labels: str) -> None:
+    for name, data in ((f"sub/{recording}", b"R"), (f"sub/{labels}", b"L"), ("sub/other.jfr", b"O")):
+        Path(name).write_bytes(data)
+    expected = [
+        ("sub/b.txt", b"sub/b.txt", {}),
+        (f"sub/{recording}", b"R", {"labels": b"L"}),
+        ("sub/other.jfr", b"O", {}),
+    ]
+    assert said(Uploads(["sub"])) == expected
+    assert said(Uploads([f"sub/{labels}", f"sub/{recording}"])) == expected[1:2]
+    assert len(Uploads(["sub"])) == 3
+
+
+def test_labels_that_lie_beside_a_recording_need_not_be_named(folder: Path) -> None:
+    Path("sub/dump.jfr.gz").write_bytes(b"R")
+    Path("sub/dump.labels.pb.gz").write_bytes(b"L")
+    assert said(Uploads(["sub/dump.jfr.gz"])) == [("sub/dump.jfr.gz", b"R", {"labels": b"L"})]
+    # Without a recording they are a file like any other.
+    assert said(Uploads(["sub/dump.labels.pb.gz"])) == [("sub/dump.labels.pb.gz", b"L", {})]
+
+
+def test_a_zip_stands_for_its_files(folder: Path) -> None:
+    data = zipped({"a/dump.labels.gz": b"L", "a/dump.jfr": b"R", "b.folded": b"main 1", ".hidden": b""})
+    Path("all.zip").write_bytes(data)
+    files = [("!a/dump.jfr", b"R", {"labels": b"L"}), ("!b.folded", b"main 1", {})]
+    assert said(Uploads(["all.zip"])) == [(f"all.zip{name}", *rest) for name, *rest in files]
+    assert said(Uploads([data])) == [(f"<bytes>{name}", *rest) for name, *rest in files]
+
+
+def test_zips_that_cannot_be_read_are_set_aside(folder: Path) -> None:
+    Path("empty.zip").write_bytes(b"PK\x03\x04")
+    hidden = zipped({"__MACOSX/x": b""})
+    large = zipped({"a": bytes(60), "b": bytes(60)})
+    some = Uploads(["empty.zip", hidden], UploadOptions())
+    assert list(some) == []
+    assert [item.reason for item in some.refused] == ["zip: File is not a zip file", "zip: it holds no files"]
+    some = Uploads([large], UploadOptions(max_bytes=100))
+    assert [one.origin for one in some] == ["<bytes>!a"]
+    assert [item.reason for item in some.refused] == ["zip: inflated size: more than the limit of 100 bytes"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from flameduck.schema.proto import profile_pb2
+from tests.engine.formats import jfr_writer
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -45,8 +46,12 @@ def _pprof() -> bytes:
     return bytes(message.SerializeToString())
 
 
+_LIVE = jfr_writer.chunk(*[("profiler.LiveObject", {"stackTrace": 1, "objectClass": 2})] * 7)
+
+
 EXAMPLES: Mapping[str, Example] = {
     "pprof": Example(_pprof(), _pprof()[:-2], 7, "proto", recordings=("rust-cpu.pb", "go-cpu.pb.gz")),
+    "jfr": Example(_LIVE, _LIVE[:-5], 7, "binary", stack=("app/Main.work", "app/Main.main")),
     "folded": Example(
         b"main;work 3\nmain;work 4\n",
         b"main;work 3\nmain x\n",

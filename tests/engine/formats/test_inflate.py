@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import time
+import zipfile
 import zlib
 
+import pyarrow as pa
 import pytest
 import zstandard
 
@@ -89,3 +92,55 @@ def test_a_bomb_is_stopped_by_the_limit(data: bytes) -> None:
 def test_a_great_many_empty_members(member: bytes) -> None:
     with pytest.raises(LimitExceeded, match="more than"):
         inflate(member * (MAX_MEMBERS + 1), LIMIT)
+
+
+def lz4(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "lz4") as stream:
+        stream.write(data)
+    return bytes(sink.getvalue())
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return made.getvalue()
+
+
+def test_lz4_frames() -> None:
+    data = bytes(range(256)) * 20_000
+    assert inflate(lz4(data), len(data)) == data
+    assert inflate(lz4(data) + lz4(b"more"), len(data) + 4) == data + b"more"
+    with pytest.raises(LimitExceeded, match="more than the limit of 5119999 bytes"):
+        inflate(lz4(data), len(data) - 1)
+    for broken in (lz4(data)[:-30], lz4(data)[:7], lz4(data)[:20] + b"\xff" * 50):
+        with pytest.raises(CorruptProfile, match=r"^lz4: "):
+            inflate(broken, 1 << 30)
+
+
+def test_a_zip_of_one_file_is_that_file() -> None:
+    data = b"main;work 3\n" * 1000
+    assert inflate(zipped({"cpu.folded": data}), len(data)) == data
+    assert (
+        inflate(zipped({"__MACOSX/x": b"1", ".hidden": b"2", "../a/cpu": gzip.compress(data)}), 1 << 20)
+        == data
+    )
+    with pytest.raises(LimitExceeded, match="zip: inflated size: more than the limit of 11999 bytes"):
+        inflate(zipped({"cpu.folded": data}), len(data) - 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (zipped({"a": b"1", "b": b"2"}), "zip: it holds 2 files in place of one"),
+        (zipped({"a": zipped({"b": b"1"})}), "zip: a is an archive too"),
+        (zipped({"a": b"1"})[:-10], "zip: File is not a zip file"),
+        (zipped({"a": bytes(1000)}).replace(zlib.compress(bytes(1000))[2:-4], b"\xff" * 8), "zip: "),
+        (b"PK\x03\x04nothing", "zip: File is not a zip file"),
+    ],
+)
+def test_zips_that_are_not_one_file(data: bytes, text: str) -> None:
+    with pytest.raises(CorruptProfile, match=f"^{text}"):
+        inflate(data, 1 << 20)
