@@ -102,6 +102,8 @@ class Format(Protocol):
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "pprof": f"{__name__}.pprof:Pprof",
+        "otlp": f"{__name__}.otlp:Otlp",
+        "otlp-json": f"{__name__}.otlp:OtlpJson",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
     }
