@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -58,13 +58,15 @@ class TreeOptions:
     hide: str
     focus: str
     ignore: str
+    span_ids: tuple[str, ...]
+    trace_ids: tuple[str, ...]
 
     def tree(self, selection: Selection) -> TreeQuery:
         """The tree query over a selection."""
         from ..schema.request import FrameFilter, TreeQuery
 
         return TreeQuery(
-            selection,
+            replace(selection, span_ids=self.span_ids, trace_ids=self.trace_ids),
             self.granularity,  # type: ignore[arg-type]  # click has checked the choice
             self.aggregate or "sum",  # type: ignore[arg-type]
             self.delta,
@@ -188,8 +190,22 @@ tree_options = packed(
     click.option(
         "--ignore", default="", metavar="REGEX", help="Leave out the stacks with a frame that matches."
     ),
+    click.option(
+        "--span-id",
+        "span_ids",
+        multiple=True,
+        metavar="HEX",
+        help="Only the samples of this span, or of these.",
+    ),
+    click.option(
+        "--trace-id",
+        "trace_ids",
+        multiple=True,
+        metavar="HEX",
+        help="Only the samples of this trace, or of these.",
+    ),
 )
-"""--granularity, --aggregate, --delta, and pprof's frame filters."""
+"""--granularity, --aggregate, --delta, pprof's frame filters, --span-id, --trace-id."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypedDict, cast
 
@@ -27,7 +28,7 @@ class SelectKeywords(TypedDict, total=False):
 
 
 class TreeKeywords(SelectKeywords, total=False):
-    """How profiles fold into a call tree; see `schema.request.TreeQuery` and `FrameFilter`."""
+    """How profiles fold into a call tree; see `schema.request.TreeQuery`, `Selection` and `FrameFilter`."""
 
     granularity: Granularity
     aggregate: Aggregate
@@ -37,6 +38,8 @@ class TreeKeywords(SelectKeywords, total=False):
     focus: str
     ignore: str
     call_site: Sequence[str]
+    span_ids: Sequence[str]
+    trace_ids: Sequence[str]
 
 
 class DiffKeywords(TreeKeywords, total=False):
@@ -91,8 +94,10 @@ def tree_query(selector: str, query: TreeKeywords) -> TreeQuery:
     filters = FrameFilter(
         query.get("show", ""), query.get("hide", ""), query.get("focus", ""), query.get("ignore", "")
     )
+    chosen = selection(selector, query, TreeKeywords)
+    span_ids, trace_ids = tuple(query.get("span_ids", ())), tuple(query.get("trace_ids", ()))
     return TreeQuery(
-        selection(selector, query, TreeKeywords),
+        replace(chosen, span_ids=span_ids, trace_ids=trace_ids),
         query.get("granularity", "function"),
         query.get("aggregate", "sum"),
         query.get("delta", False),

@@ -26,12 +26,22 @@ DEFAULT_MAX_NODES = 8192
 
 @dataclass(frozen=True)
 class Selection:
-    """Which profiles: a label selector, one profile type (an id or a short name; empty: the only one), a range."""
+    """Which profiles: a label selector, one profile type (an id or a short name; empty: the only one), a range.
+
+    Which of their samples: those of some spans (16 hexadecimal digits each), or of some traces (32); none named: all.
+    """
 
     selector: str = "{}"
     profile_type: str = ""
     start_ns: int | None = None
     end_ns: int | None = None
+    span_ids: tuple[str, ...] = ()
+    trace_ids: tuple[str, ...] = ()
+
+    @property
+    def picks_samples(self) -> bool:
+        """Whether only some samples of the profiles are meant."""
+        return bool(self.span_ids or self.trace_ids)
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,8 @@ FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "pprof": f"{__name__}.pprof:Pprof",
         "jfr": f"{__name__}.jfr:Jfr",
+        "otlp": f"{__name__}.otlp:Otlp",
+        "otlp-json": f"{__name__}.otlp:OtlpJson",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
     }

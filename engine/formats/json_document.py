@@ -21,10 +21,13 @@ T = TypeVar("T")
 BoolArray = npt.NDArray[np.bool_]
 
 
-def decode_json(raw: bytes | memoryview, kind: type[T], where: str = "") -> T:
-    """A document, or a part of one found at `where`, as a type. Raises `CorruptProfile` naming the place."""
+def decode_json(raw: bytes | memoryview, kind: type[T], where: str = "", *, strict: bool = True) -> T:
+    """A document, or a part of one found at `where`, as a type. Raises `CorruptProfile` naming the place.
+
+    Unless `strict`, numbers may be written as texts.
+    """
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=kind, strict=strict)
     except msgspec.MsgspecError as error:
         raise CorruptProfile(f"JSON: {where}{': ' if where else ''}{error}") from None
     except UnicodeDecodeError:

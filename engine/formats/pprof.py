@@ -21,6 +21,7 @@ import pyarrow as pa
 from ...schema.errors import CorruptProfile, LimitExceeded
 from ...schema.proto import profile_pb2
 from . import Decoded, Failed, Input, Row
+from .otlp_shape import is_otlp
 from .pprof_merge import decode as decode_slowly
 from .pprof_merge import parse
 from .pprof_slices import slice_profile
@@ -51,7 +52,7 @@ class Pprof:
 
     def matches(self, head: bytes, filename: str) -> bool:
         """Whether the first fields have the numbers and wire types of a profile."""
-        if is_text(head):
+        if is_text(head) or is_otlp(head):
             return False
         fields = leading_fields(head, most=8)
         return all(field in _FIELDS for field in fields) and any(

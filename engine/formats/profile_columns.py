@@ -136,7 +136,7 @@ class _Header:
         self.texts: list[bytes] = []
         self._first_text = first_text
         self.sample_types = pa.array(
-            [self._value_type(one) for one in header.sample_types], _kind("sample_type")
+            [self._value_type(one) for one in header.sample_types], kind_of("sample_type")
         )
         self.comments = pa.array([self._text(one) for one in header.comments], pa.int64())
         self.plain: dict[str, object] = {
@@ -158,61 +158,62 @@ class _Header:
         return {"type": self._text(kind[0]), "unit": self._text(kind[1])}
 
 
-def _kind(name: str) -> pa.DataType:
+def kind_of(name: str) -> pa.DataType:
+    """The type of the items of a list in `profile.DECODED`."""
     return profile.DECODED.field(name).type.value_type
 
 
 def _samples(samples: SampleColumns) -> pa.Array:
     count, types = samples.values.shape
-    kind = _kind("sample")
-    locations = _lists(samples.offsets, pa.array(samples.location.view(np.uint64)))
+    kind = kind_of("sample")
+    locations = list_column(samples.offsets, pa.array(samples.location.view(np.uint64)))
     starts = np.arange(0, (count + 1) * types, types) if types else np.zeros(count + 1, np.int64)
-    values = _lists(starts, pa.array(np.ascontiguousarray(samples.values).reshape(-1)))
+    values = list_column(starts, pa.array(np.ascontiguousarray(samples.values).reshape(-1)))
     return pa.StructArray.from_arrays([locations, values, _labels(samples.labels, count)], fields=list(kind))
 
 
 def _labels(labels: LabelColumns | None, count: int) -> pa.Array:
-    kind = _kind("sample").field("label").type.value_type
+    kind = kind_of("sample").field("label").type.value_type
     if labels is None:
-        return _lists(np.zeros(count + 1, np.int64), pa.array([], kind))
+        return list_column(np.zeros(count + 1, np.int64), pa.array([], kind))
     columns = [pa.array(column) for column in (labels.key, labels.text, labels.number, labels.unit)]
-    return _lists(labels.offsets, pa.StructArray.from_arrays(columns, fields=list(kind)))
+    return list_column(labels.offsets, pa.StructArray.from_arrays(columns, fields=list(kind)))
 
 
 def _mappings(mappings: MappingColumns) -> pa.Array:
     count = len(mappings.filename)
     known = {one.name: getattr(mappings, one.name) for one in fields(mappings)}
     known["id"] = np.arange(1, count + 1)
-    return _structs(_kind("mapping"), known, count)
+    return struct_column(kind_of("mapping"), known, count)
 
 
 def _locations(locations: LocationColumns) -> pa.Array:
-    kind = _kind("location")
+    kind = kind_of("location")
     line_kind = kind.field("line").type.value_type
     line_columns = {
         "function_id": locations.line_function,
         "line": locations.line,
         "column": locations.line_column,
     }
-    lines = _structs(line_kind, line_columns, len(locations.line))
+    lines = struct_column(line_kind, line_columns, len(locations.line))
     count = len(locations.mapping)
     known: dict[str, Any] = {
         "id": np.arange(1, count + 1),
         "mapping_id": locations.mapping,
         "address": locations.address,
-        "line": _lists(locations.line_offsets, lines),
+        "line": list_column(locations.line_offsets, lines),
     }
-    return _structs(kind, known, count)
+    return struct_column(kind, known, count)
 
 
 def _functions(functions: FunctionColumns) -> pa.Array:
     count = len(functions.name)
     known = {one.name: getattr(functions, one.name) for one in fields(functions)}
     known["id"] = np.arange(1, count + 1)
-    return _structs(_kind("function"), known, count)
+    return struct_column(kind_of("function"), known, count)
 
 
-def _structs(kind: pa.DataType, known: Mapping[str, Any], count: int) -> pa.Array:
+def struct_column(kind: pa.DataType, known: Mapping[str, Any], count: int) -> pa.Array:
     """Structs of a kind; fields that are not known are 0 or false."""
     columns = []
     for one in kind:
@@ -225,7 +226,8 @@ def _structs(kind: pa.DataType, known: Mapping[str, Any], count: int) -> pa.Arra
     return pa.StructArray.from_arrays(columns, fields=list(kind))
 
 
-def _lists(offsets: IntArray, values: pa.Array) -> pa.ListArray:
+def list_column(offsets: IntArray, values: pa.Array) -> pa.ListArray:
+    """Lists: the items of list `i` are `offsets[i]` to `offsets[i + 1]` of `values`."""
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 

@@ -82,8 +82,11 @@ def no_traces(count: int) -> tuple[IntArray, pa.Array]:
 
 
 def keep_labels(samples: Column, rows: LabelRows, strings: Strings) -> SampleLabels:
-    """Verbatim: every label stays with its sample, order aside; one group a profile."""
+    """Verbatim: every label stays with its sample, order aside, also those that name spans and traces; one group a
+    profile.
+    """
     count = len(rows.column.lengths)
+    textual = rows.text != strings.empty
     ids = np.zeros(count, np.uint64)
     labelsets = profile.LABELSETS.empty_table()
     if len(rows.key):
@@ -94,7 +97,7 @@ def keep_labels(samples: Column, rows: LabelRows, strings: Strings) -> SampleLab
         ids = _sums(each, rows.column)
         labelsets = _labelset_table(ids, rows, strings)
     groups = [Group(number) for number in range(len(samples.lengths))]
-    return SampleLabels(samples.owner, groups, ids, labelsets, np.zeros(count, np.uint64), *no_traces(count))
+    return SampleLabels(samples.owner, groups, ids, labelsets, *_spans_and_traces(rows, textual, strings))
 
 
 def _sums(each: U64Array, column: Column) -> U64Array:
@@ -128,16 +131,27 @@ def split_labels(samples: Column, rows: LabelRows, strings: Strings) -> SampleLa
     """Pyroscope's way: string labels make series, span and trace ids stay with the sample, numbers are dropped."""
     count = len(rows.column.lengths)
     textual = rows.text != strings.empty
-    is_span, is_trace = (_keys_named(names, rows, strings) & textual for names in (_SPAN_NAMES, _TRACE_NAMES))
-    sample = rows.column.owner
-    span_id = np.zeros(count, np.uint64)
-    span_id[sample[is_span]] = _spans(rows.text[is_span], strings)
-    trace, trace_ids = _traces(rows, sample, is_trace, strings)
-    group, groups = _split_groups(samples, rows, textual & ~is_span & ~is_trace, strings)
+    of_request = _keys_named(_SPAN_NAMES + _TRACE_NAMES, rows, strings)
+    group, groups = _split_groups(samples, rows, textual & ~of_request, strings)
     no_labelset = np.zeros(count, np.uint64)
-    return SampleLabels(
-        group, groups, no_labelset, profile.LABELSETS.empty_table(), span_id, trace, trace_ids
-    )
+    no_sets = profile.LABELSETS.empty_table()
+    return SampleLabels(group, groups, no_labelset, no_sets, *_spans_and_traces(rows, textual, strings))
+
+
+def _spans_and_traces(
+    rows: LabelRows, textual: BoolArray, strings: Strings
+) -> tuple[U64Array, IntArray, pa.Array]:
+    """The span of each sample, its trace as a number, and the trace ids."""
+    is_span, is_trace = (_keys_named(names, rows, strings) & textual for names in (_SPAN_NAMES, _TRACE_NAMES))
+    count = len(rows.column.lengths)
+    span_id = np.zeros(count, np.uint64)
+    trace, trace_ids = no_traces(count)
+    if is_span.any():
+        spans = _spans(rows.text[is_span], strings)
+        span_id[rows.column.owner[is_span][spans != 0]] = spans[spans != 0]
+    if is_trace.any():
+        trace, trace_ids = _traces(rows, rows.column.owner, is_trace, strings)
+    return span_id, trace, trace_ids
 
 
 def _keys_named(names: Sequence[str], rows: LabelRows, strings: Strings) -> BoolArray:
@@ -160,9 +174,7 @@ def _spans(text: IntArray, strings: Strings) -> U64Array:
 def _traces(
     rows: LabelRows, sample: IntArray, is_trace: BoolArray, strings: Strings
 ) -> tuple[IntArray, pa.Array]:
-    trace, trace_ids = no_traces(len(rows.column.lengths))
-    if not is_trace.any():
-        return trace, trace_ids
+    trace, _ = no_traces(len(rows.column.lengths))
     text = rows.text[is_trace]
     known = distinct(text)
     parsed = [parse_trace_id(found) for found in strings.texts(text[known.rows]).to_pylist()]

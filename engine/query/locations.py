@@ -18,6 +18,7 @@ from ...schema.identity import NO_ID
 from ...schema.partial import STACK_VALUES, LocationPartial, merge_location_partials
 from ..trie import Ragged, offsets_of
 from .opened import OpenBlock
+from .picked import picked_rows
 from .plan import BlockScan
 from .snapshot import Resolved, Snapshot
 from .stack_totals import StackTotals, expand_ranges
@@ -81,6 +82,9 @@ def _labelled_rows(snapshot: Snapshot, block: OpenBlock, scan: BlockScan, resolv
     profiles = profiles_of(snapshot, resolved)
     mine = profiles.rows.take(profiles.block == profiles.ulids.index(scan.ulid))
     rows, _ = expand_ranges(mine.start, mine.n)
+    picked = resolved.plan.picked
+    if picked is not None:
+        rows = rows[picked_rows(block, rows, picked)]
     if not len(rows):
         return _Rows(*(np.zeros(0, np.int64) for _ in range(4)))
     low, high = int(rows.min()), int(rows.max()) + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -41,14 +42,27 @@ class BlockScan:
 
 
 @dataclass(frozen=True)
+class Picked:
+    """Only the samples of some spans, or of some traces: `column` of the samples is one of the ids."""
+
+    column: Literal["span_id", "trace_id"]
+    span_ids: tuple[int, ...] = ()
+    trace_ids: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What to read for one question, of one catalog version; the range is `[start_ns, end_ns)`."""
+    """What to read for one question, of one catalog version; the range is `[start_ns, end_ns)`.
+
+    `picked` leaves out all samples but some.
+    """
 
     profile_type: str
     start_ns: int | None
     end_ns: int | None
     scans: tuple[BlockScan, ...]
     catalog_version: int = 0
+    picked: Picked | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from ...schema.request import (
     ProfileTypesRequest,
     Request,
     SandwichRequest,
+    Selection,
     SeriesLabelsRequest,
     SeriesRequest,
     TopRequest,
@@ -65,11 +66,16 @@ _ANSWERS: Mapping[type, tuple[str, str]] = MappingProxyType(
 """The module beside this one and the function in it; imported when asked for, since a command asks one question."""
 
 
+_EVERY_SAMPLE = Selection()
+
+
 def answer(snapshot: Snapshot, request: Request) -> Answer:
     """The answer of a request over the blocks of a snapshot. Raises `RequestError` or `StorageError`."""
     place = _ANSWERS.get(type(request))
     if place is None:
         raise RequestError(f"{type(request).__name__} cannot be answered from blocks")
+    if getattr(request, "selection", _EVERY_SAMPLE).picks_samples:
+        raise RequestError("span and trace ids choose samples: they go with call trees and exports alone")
     module, name = place
     handler: Callable[[Snapshot, Any], Answer] = getattr(import_module(f"{__package__}.{module}"), name)
     return handler(snapshot, request)

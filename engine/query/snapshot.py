@@ -15,6 +15,7 @@ from ...schema.request import Selection
 from ..database import DuckDB
 from .opened import OpenBlock
 from .overlay import Overlays
+from .picked import picked_by
 from .plan import BlockScan, Plan, SeriesSpan, copies, overlapping_series, scan_of
 from .source import BlockSource, Weights
 
@@ -134,7 +135,8 @@ def plan_of(
         before = selection.start_ns is not None and bool((index.min_ts[series] < selection.start_ns).any())
         after = selection.end_ns is not None and bool((index.max_ts[series] >= selection.end_ns).any())
         scans.append(scan_of(ulid, index.part[series], series, before or after))
-    return Plan(profile_type, selection.start_ns, selection.end_ns, tuple(scans), snapshot.version)
+    picked = picked_by(selection)
+    return Plan(profile_type, selection.start_ns, selection.end_ns, tuple(scans), snapshot.version, picked)
 
 
 def find_copies(snapshot: Snapshot, plan: Plan) -> Mapping[str, IntArray]:

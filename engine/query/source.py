@@ -24,6 +24,7 @@ from ..storage.part_tries import node_names
 from ..trie import first_occurrences, levels_of, path_hashes, project_trie
 from .opened import OpenBlock, PartTree
 from .overlay import Overlays, PartKey, PartValues, partial_of
+from .picked import picked_totals
 from .plan import BlockScan, Plan, ProfileKeys
 from .project import frames_of, surviving_nodes
 from .stack_totals import StackTotals, TimeRange, rows_totals, stack_totals
@@ -102,6 +103,8 @@ class BlockSource:
         self, block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights
     ) -> list[StackTotals]:
         """Values by stack of each part of one block."""
+        if plan.picked is not None:
+            return picked_totals(block, _profile_ranges(block, scan, plan, weights), plan.picked)
         if weights.given is not None:
             return list(weights.given.get(scan.ulid, ()))
         if weights.weighted is not None:
@@ -115,6 +118,20 @@ class BlockSource:
         taken = rows_totals(block, *block.profile_ranges(excluded), np.ones(len(excluded)))
         negated = {t.part: t for t in taken}
         return [_minus(total, negated.get(total.part)) for total in found]
+
+
+def _profile_ranges(
+    block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights
+) -> tuple[IntArray, IntArray, npt.NDArray[np.float64]]:
+    """The profiles of a scan that count, without copies: first rows, numbers of rows, weights."""
+    if weights.weighted is not None:
+        rows, weight = weights.weighted.get(scan.ulid, (np.zeros(0, np.int64), np.zeros(0)))
+        return *block.profile_ranges(rows), weight
+    profiles = block.profiles(scan.series, plan.start_ns, plan.end_ns)
+    excluded = weights.excluded.get(scan.ulid)
+    if excluded is not None:
+        profiles = profiles.take(~np.isin(profiles.row, excluded))
+    return profiles.start, profiles.n, np.ones(len(profiles))
 
 
 def _minus(total: StackTotals, taken: StackTotals | None) -> StackTotals:

@@ -171,10 +171,17 @@ def rows_totals(
     table = block.block.table("samples", ["part", "stack", "value"], (low, high))
     rows -= low
     part, stack, value = (table.column(name).to_numpy()[rows] for name in ("part", "stack", "value"))
+    return weighted_totals(part, stack, value * weight[owner])
+
+
+def weighted_totals(
+    part: npt.NDArray[np.integer], stack: npt.NDArray[np.integer], value: npt.NDArray[np.float64]
+) -> list[StackTotals]:
+    """Values that carry weights, added up and rounded once a stack."""
     key = part.astype(np.int64) << 32 | stack
     keys, inverse = np.unique(key, return_inverse=True)
-    weighted = np.rint(np.bincount(inverse, weights=value * weight[owner])).astype(np.int64)
-    return split_by_part(keys >> 32, keys & 0xFFFFFFFF, weighted)
+    summed = np.rint(np.bincount(inverse, weights=value)).astype(np.int64)
+    return split_by_part(keys >> 32, keys & 0xFFFFFFFF, summed)
 
 
 def _rows_as_totals(block: OpenBlock, start: IntArray, n: IntArray) -> list[StackTotals]:

@@ -42,6 +42,8 @@ def gather(snapshot: Snapshot, tree: TreeQuery) -> tuple[FunctionPartial, Resolv
     if tree.delta:
         if tree.aggregate != "sum":
             raise RequestError(f"delta goes with the aggregate sum, not {tree.aggregate}")
+        if resolved.plan.picked is not None:
+            raise RequestError("delta compares whole profiles: it does not go with span and trace ids")
         weights = deltas(snapshot, resolved)
     else:
         weights = weighted(snapshot, resolved, tree.aggregate)

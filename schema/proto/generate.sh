@@ -5,6 +5,10 @@
 set -eu
 cd "$(dirname "$0")"
 made=$(mktemp -d)
-python -m grpc_tools.protoc --proto_path=flameduck=. --python_out="$made" --pyi_out="$made" flameduck/profile.proto flameduck/profile_columns.proto flameduck/jfr_labels.proto
+for file in *.proto; do
+	python -m grpc_tools.protoc --proto_path=flameduck=. --python_out="$made" --pyi_out="$made" "flameduck/$file"
+done
+# They import each other as neighbours, whatever the package is called.
+sed -i 's/^from flameduck import/from . import/' "$made"/flameduck/*
 mv "$made"/flameduck/* .
 rm -r "$made"

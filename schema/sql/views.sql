@@ -110,9 +110,9 @@ SELECT
     s.value::BIGINT AS value,
     -- Labels of this sample alone; NULL when it has none. A text label has `str`, a number `num` and `unit`.
     l.labels::STRUCT("key" VARCHAR, str VARCHAR, num BIGINT, unit VARCHAR)[] AS sample_labels,
-    -- The span that was active, or NULL.
+    -- The span that was active, or NULL: the number that its 8 bytes make, the first byte the least.
     s.span_id::UBIGINT AS span_id,
-    -- The trace that was active, 16 bytes, or NULL.
+    -- The trace that was active, 16 bytes, or NULL: `trace_id = unhex('4bf9…')` finds one.
     s.trace_id::BLOB AS trace_id,
     -- The block it is in.
     s.block::UBIGINT AS _block,

@@ -9,6 +9,7 @@ from typing import Literal
 
 from flameduck.schema.proto import profile_pb2
 from tests.engine.formats import jfr_writer
+from flameduck.schema.proto import otlp_profiles_pb2, profile_pb2
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -49,9 +50,39 @@ def _pprof() -> bytes:
 _LIVE = jfr_writer.chunk(*[("profiler.LiveObject", {"stackTrace": 1, "objectClass": 2})] * 7)
 
 
+def _otlp() -> bytes:
+    message = otlp_profiles_pb2.ProfilesData()
+    tables = message.dictionary
+    tables.string_table.extend([b"", b"samples", b"count", b"main", b"work"])
+    tables.mapping_table.add()
+    for number in range(3):
+        tables.function_table.add(name_strindex=number + 2 if number else 0)
+        location = tables.location_table.add()
+        if number:
+            location.lines.add(function_index=number)
+    tables.stack_table.add()
+    tables.stack_table.add(location_indices=[2, 1])
+    one = message.resource_profiles.add().scope_profiles.add().profiles.add()
+    one.sample_type.type_strindex, one.sample_type.unit_strindex = 1, 2
+    one.period_type.type_strindex = 1
+    one.period = 1
+    one.samples.add(stack_index=1, values=[7])
+    return bytes(message.SerializeToString())
+
+
+_OTLP_JSON = b"""{"resourceProfiles": [{"scopeProfiles": [{"profiles": [{
+    "sampleType": {"typeStrindex": 1, "unitStrindex": 2}, "periodType": {"typeStrindex": 1}, "period": "1",
+    "samples": [{"stackIndex": 1, "values": ["7"]}]}]}]}],
+  "dictionary": {"stringTable": ["", "samples", "count", "main", "work"], "mappingTable": [{}],
+    "functionTable": [{}, {"nameStrindex": 3}, {"nameStrindex": 4}],
+    "locationTable": [{}, {"lines": [{"functionIndex": 1}]}, {"lines": [{"functionIndex": 2}]}],
+    "stackTable": [{}, {"locationIndices": [2, 1]}]}}"""
+
 EXAMPLES: Mapping[str, Example] = {
     "pprof": Example(_pprof(), _pprof()[:-2], 7, "proto", recordings=("rust-cpu.pb", "go-cpu.pb.gz")),
     "jfr": Example(_LIVE, _LIVE[:-5], 7, "binary", stack=("app/Main.work", "app/Main.main")),
+    "otlp": Example(_otlp(), _otlp()[:-2], 7, "proto"),
+    "otlp-json": Example(_OTLP_JSON, _OTLP_JSON[:-2], 7, "json"),
     "folded": Example(
         b"main;work 3\nmain;work 4\n",
         b"main;work 3\nmain x\n",
