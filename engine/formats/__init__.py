@@ -102,6 +102,10 @@ class Format(Protocol):
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "pprof": f"{__name__}.pprof:Pprof",
+        "speedscope": f"{__name__}.speedscope:Speedscope",
+        "cpuprofile": f"{__name__}.v8_cpu_profile:CpuProfile",
+        "heapprofile": f"{__name__}.v8_heap_profile:HeapProfile",
+        "chrome-trace": f"{__name__}.chrome_trace:ChromeTrace",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
     }

@@ -7,7 +7,7 @@ declared as `msgspec.Raw` stays bytes until `array_pieces` cuts it into arrays o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,12 @@ from ...schema.errors import CorruptProfile
 PIECE_BYTES = 8 << 20
 
 T = TypeVar("T")
+
+ABSENT = msgspec.Raw(b"")
+"""The default of a field that is left as bytes."""
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An integer of a document that fits 64 bits; others are refused by place."""
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -33,23 +39,28 @@ def decode_json(raw: bytes | memoryview, kind: type[T], where: str = "") -> T:
         raise CorruptProfile("JSON: nested too deep") from None
 
 
+def is_given(part: msgspec.Raw) -> bool:
+    """Whether a field that was left as bytes is there, and not null."""
+    return bytes(memoryview(part)[:4]) not in (b"", b"null")
+
+
 def array_pieces(array: msgspec.Raw | bytes, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
     """A JSON array as arrays of consecutive items, each of about `piece_bytes` unless one item is longer.
 
     At least one, all of them together with the same items. What is no array comes as it is.
     """
-    raw = bytes(array)
+    raw = memoryview(array)
     start = 1
-    if len(raw) > piece_bytes and raw.startswith(b"["):
+    if len(raw) > piece_bytes and raw[0] == ord("["):
         for comma in _cuts(raw, piece_bytes):
             yield b"[" + raw[start:comma] + b"]"
             start = comma + 1
         yield b"[" + raw[start:]
     else:
-        yield raw
+        yield bytes(raw)
 
 
-def _cuts(raw: bytes, piece_bytes: int) -> Iterator[int]:
+def _cuts(raw: memoryview, piece_bytes: int) -> Iterator[int]:
     """Commas between items, one for every `piece_bytes` or a little more."""
     depth, in_string, escaped = 0, False, False
     for start in range(0, len(raw), piece_bytes):
