@@ -25,6 +25,7 @@ ABSENT = msgspec.Raw(b"")
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """An integer of a document that fits 64 bits; others are refused by place."""
 BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
 
 
 def decode_json(raw: bytes | memoryview, kind: type[T], where: str = "") -> T:
@@ -65,24 +66,37 @@ def _cuts(raw: memoryview, piece_bytes: int) -> Iterator[int]:
     depth, in_string, escaped = 0, False, False
     for start in range(0, len(raw), piece_bytes):
         piece = np.frombuffer(raw, np.uint8, min(piece_bytes, len(raw) - start), start)
-        quote = piece == ord('"')
-        escapes = _escaped(piece == ord("\\"), escaped)
-        escaped = bool(escapes[-1])
+        inside, in_string, escaped = _in_strings(piece, in_string, escaped)
+        # Bit 5 is all that tells "[" from "{" and "]" from "}".
+        folded = piece | 0x20
+        opening = (folded == ord("{")) & ~inside
+        closing = (folded == ord("}")) & ~inside
+        brackets = np.flatnonzero(opening | closing)
+        levels = np.append(depth, depth + np.cumsum(np.where(opening[brackets], 1, -1)))
+        depth = int(levels[-1])
+        bounds = np.concatenate([[0], brackets, [len(piece)]])
+        # Between two brackets the level stays the same: the last stretch among the items has the comma.
+        for stretch in np.flatnonzero(levels == 1)[::-1].tolist():
+            part = slice(int(bounds[stretch]), int(bounds[stretch + 1]))
+            commas = np.flatnonzero((piece[part] == ord(",")) & ~inside[part])
+            if len(commas):
+                yield start + part.start + int(commas[-1])
+                break
+
+
+def _in_strings(piece: ByteArray, in_string: bool, escaped: bool) -> tuple[BoolArray, bool, bool]:
+    """Which bytes are inside strings, whether the next byte is, and whether it is escaped."""
+    quote = piece == ord('"')
+    backslash = piece == ord("\\")
+    if escaped or backslash.any():
+        escapes = _escaped(backslash, escaped)
         quote &= ~escapes[:-1]
-        inside = (np.cumsum(quote) + in_string) % 2 == 1
-        in_string = bool(inside[-1])
-        opening = ((piece == ord("[")) | (piece == ord("{"))) & ~inside
-        closing = ((piece == ord("]")) | (piece == ord("}"))) & ~inside
-        level = np.cumsum(opening.astype(np.int32) - closing) + depth
-        depth = int(level[-1])
-        commas = np.flatnonzero((piece == ord(",")) & (level == 1) & ~inside)
-        if len(commas):
-            yield start + int(commas[-1])
+        escaped = bool(escapes[-1])
+    inside: BoolArray = np.logical_xor.accumulate(quote) ^ in_string
+    return inside, bool(inside[-1]), escaped
 
 
-def _escaped(
-    backslash: np.ndarray[tuple[int], np.dtype[np.bool_]], first: bool
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _escaped(backslash: BoolArray, first: bool) -> BoolArray:
     """Which bytes follow a backslash that is not escaped itself; one more entry, for the byte after the last."""
     marks = np.zeros(len(backslash) + 1, np.bool_)
     marks[0] = first

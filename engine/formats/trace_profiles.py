@@ -22,7 +22,7 @@ from .profile_builder import ProfileBuilder
 from .sample_pieces import SamplePieces, Tops
 from .trace_events import NS_PER_US, Event, Id, Threads
 from .v8_cpu_profile import METRIC, Clock, Document, read_clock, read_profile, sample_weights
-from .v8_nodes import CallFrame, V8Nodes
+from .v8_nodes import MAX_POSITION, POSITION_BITS, CallFrame, V8Nodes
 
 PROFILE_EVENTS = ("ProfileChunk", "CpuProfile")
 _Key = tuple[Id | None, Id | None]
@@ -161,9 +161,21 @@ class _Streamed:
         rows = nodes.rows_of(np.concatenate(self._samples), "ProfileChunk: samples")
         order = np.arange(len(rows))
         weights, order = sample_weights(order, np.concatenate(self._deltas), self.clock)
-        places = np.stack([rows, np.concatenate(self._lines), np.concatenate(self._columns)], axis=1)[order]
-        distinct, member = np.unique(places, axis=0, return_inverse=True)
+        lines, columns = (_positions(np.concatenate(found))[order] for found in (self._lines, self._columns))
+        positions, position = np.unique(lines << POSITION_BITS | columns, return_inverse=True)
+        distinct, member = np.unique(rows[order] * len(positions) + position, return_inverse=True)
         values = np.zeros((len(distinct), 2), np.int64)
-        np.add.at(values, member.reshape(-1), np.stack([np.ones_like(weights), weights], axis=1))
-        locations = [nodes.own_line(*place) for place in distinct.tolist()]
-        return nodes, Tops(distinct[:, 0], np.array(locations, np.int64), values)
+        values[:, 0] = np.bincount(member, minlength=len(distinct))
+        np.add.at(values[:, 1], member, weights)
+        on_top, place = np.divmod(distinct, max(len(positions), 1))
+        at = positions[place]
+        spots = zip(
+            on_top.tolist(), (at >> POSITION_BITS).tolist(), (at & MAX_POSITION).tolist(), strict=True
+        )
+        locations = [nodes.own_line(*spot) for spot in spots]
+        return nodes, Tops(on_top, np.array(locations, np.int64), values)
+
+
+def _positions(numbers: IntArray) -> IntArray:
+    """Lines or columns, counted from 1; 0 for what is none."""
+    return np.where((numbers > 0) & (numbers <= MAX_POSITION), numbers, 0)

@@ -21,7 +21,9 @@ from .profile_builder import ProfileBuilder
 ANONYMOUS = "(anonymous)"
 """What V8's own tools call a function without a name."""
 ROOT = "(root)"
-_MAX_POSITION = 2**31 - 2
+POSITION_BITS = 31
+MAX_POSITION = 2**POSITION_BITS - 1
+"""Lines and columns that are larger are none."""
 
 
 class CallFrame(msgspec.Struct, rename="camel"):
@@ -84,12 +86,8 @@ class V8Nodes:
     def rows_of(self, node_ids: IntArray, where: str) -> IntArray:
         """The rows of nodes. Raises `CorruptProfile` for ids that are not there."""
         known = np.fromiter(self._row.keys(), np.int64, len(self._row))
-        order = np.argsort(known)
-        place = np.searchsorted(known, node_ids, sorter=order)
-        rows = np.append(order, 0)[place]
-        bad = (
-            np.flatnonzero(np.append(known, 0)[rows] != node_ids) if len(known) else np.arange(len(node_ids))
-        )
+        rows = _places_of(node_ids, known)
+        bad = np.flatnonzero(rows < 0)
         if len(bad):
             raise CorruptProfile(f"{where}[{bad[0]}]: there is no node {node_ids[bad[0]]}")
         return rows
@@ -101,9 +99,9 @@ class V8Nodes:
     def own_line(self, row: int, line: int, column: int = 0) -> int:
         """The location of a node of which a line is known to have run; 0 is not known."""
         function, first_line, first_column = self.place[row]
-        if line <= 0 or line > _MAX_POSITION:
+        if line <= 0 or line > MAX_POSITION:
             return self._location[row]
-        if not 0 < column <= _MAX_POSITION:
+        if not 0 < column <= MAX_POSITION:
             column = first_column if line == first_line else 0
         return self._builder.location(((function, line, column),))
 
@@ -119,12 +117,29 @@ class V8Nodes:
         return CallNodes(parent, self.locations())
 
 
+def _places_of(numbers: IntArray, known: IntArray) -> IntArray:
+    """The place of each number in `known`, -1 for one that is not there."""
+    if not len(known):
+        return np.full(len(numbers), -1)
+    least, largest = int(known.min()), int(known.max())
+    if largest - least < 16 * len(known):
+        # V8 counts its nodes, so that a table does it.
+        table = np.full(largest - least + 1, -1)
+        table[known - least] = np.arange(len(known))
+        fits = (numbers >= least) & (numbers <= largest)
+        found: IntArray = np.where(fits, table[np.where(fits, numbers - least, 0)], -1)
+        return found
+    order = np.argsort(known)
+    candidates = order[np.minimum(np.searchsorted(known, numbers, sorter=order), len(known) - 1)]
+    return np.where(known[candidates] == numbers, candidates, -1)
+
+
 def _position(number: int | None, name: str) -> int:
     """A line or column counted from 1; 0 for one that is not known."""
     if number is None or number < 0:
         return 0
-    if number > _MAX_POSITION:
-        raise CorruptProfile(f"callFrame of {name!r}: position {number} is above {_MAX_POSITION}")
+    if number >= MAX_POSITION:
+        raise CorruptProfile(f"callFrame of {name!r}: position {number} is above {MAX_POSITION - 1}")
     return number + 1
 
 
