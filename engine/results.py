@@ -30,6 +30,7 @@ FORMAT_OF_SUFFIX = {
     ".pb.gz": "pprof",
     ".pprof": "pprof",
     ".speedscope.json": "speedscope",
+    ".cpuprofile": "cpuprofile",
     ".arrow": "arrow",
     ".parquet": "parquet",
     ".csv": "csv",

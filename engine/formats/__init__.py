@@ -105,6 +105,10 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "jfr": f"{__name__}.jfr:Jfr",
         "otlp": f"{__name__}.otlp:Otlp",
         "otlp-json": f"{__name__}.otlp:OtlpJson",
+        "speedscope": f"{__name__}.speedscope:Speedscope",
+        "cpuprofile": f"{__name__}.v8_cpu_profile:CpuProfile",
+        "heapprofile": f"{__name__}.v8_heap_profile:HeapProfile",
+        "chrome-trace": f"{__name__}.chrome_trace:ChromeTrace",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
     }

@@ -75,14 +75,24 @@ def meaning_of(one: Input) -> Meaning:
     """
     if one.name or one.rules == "verbatim":
         return Meaning(one.name or _PROCESS_CPU)
-    service = one.labels.get(SERVICE_NAME, "")
+    return pushed_meaning(one.labels, one.sample_rate_hz or SAMPLE_RATE_HZ)
+
+
+def pushed_meaning(said: Mapping[str, str], rate_hz: int) -> Meaning:
+    """What the service's name in labels ends with; samples of times last a period, unless the rate is 0.
+
+    Raises `CorruptProfile` for a name that ends with an unknown kind.
+    """
+    service = said.get(SERVICE_NAME, "")
     app, dot, suffix = service.rpartition(".")
     kind = suffix if dot else "cpu"
     if kind not in KINDS:
         raise CorruptProfile(f"unknown profile type: {kind} (the last part of the service name {service!r})")
     name, value_type = KINDS[kind]
-    labels = {**one.labels, SERVICE_NAME: app} if dot else None
+    labels = {**said, SERVICE_NAME: app} if dot else None
     if name not in (_PROCESS_CPU, _WALL):
         return Meaning(name, value_type, labels=labels)
-    period_ns = 10**9 // (one.sample_rate_hz or SAMPLE_RATE_HZ)
+    if not rate_hz:
+        return Meaning(name, labels=labels)
+    period_ns = 10**9 // rate_hz
     return Meaning(name, value_type, ("cpu", "nanoseconds"), period_ns, period_ns, labels)

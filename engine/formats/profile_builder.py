@@ -112,8 +112,12 @@ class ProfileBuilder:
 
         Raises `CorruptProfile` when a value does not fit 64 bits.
         """
+        return self.batch_of(self._sample_columns(), header)
+
+    def batch_of(self, samples: SampleColumns, header: ProfileHeader | None = None) -> pa.RecordBatch:
+        """The same of samples that were laid out elsewhere; their locations and texts are those numbered here."""
         # The texts come last: what is laid out before them may add some.
-        samples, mappings = self._sample_columns(), self._mapping_columns()
+        mappings = self._mapping_columns()
         return ProfileColumns(
             header=header or self.header,
             texts=pa.array(map(_encoded, self._texts), pa.binary()),

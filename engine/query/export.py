@@ -96,6 +96,13 @@ class Export:
                     found[kind.profile_type] = kind
         return sorted(found.values(), key=lambda kind: (kind.type_no, kind.profile_type))
 
+    @property
+    def exact(self) -> bool:
+        """Whether frames are as they came in, and all of them are wanted."""
+        tree = self.request.tree
+        changed = tree.filter.active or tree.granularity != "function" or tree.delta or tree.call_site
+        return not changed and not self.request.max_nodes
+
     def locations(self, labels: bool) -> LocationPartial:
         """Exact stacks of every type of the selection. Raises `RequestError` where frames were asked to change."""
         tree = self.request.tree

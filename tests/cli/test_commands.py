@@ -284,7 +284,7 @@ def test_export(run: Run, files: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["speedscope", "dot", "arrow", "parquet", "csv", "json", "html", "pprof", "folded"]
+    "name", ["speedscope", "cpuprofile", "dot", "arrow", "parquet", "csv", "json", "html", "pprof", "folded"]
 )
 def test_every_export_format_writes_something(run: Run, files: Path, name: str) -> None:
     assert b"inner" in run("export", "before.pb.gz", "--format", name, "-o", "-").stdout_bytes or name in (

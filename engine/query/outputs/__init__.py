@@ -49,6 +49,7 @@ OUTPUTS: Mapping[str, Output] = MappingProxyType(
             _ours("pprof", "pprof", "application/octet-stream"),
             _ours("folded", "text", "text/plain; charset=utf-8"),
             _ours("speedscope", "speedscope", "application/json"),
+            _ours("cpuprofile", "cpuprofile", "application/json"),
             _ours("dot", "dot", "text/vnd.graphviz; charset=utf-8"),
             _ours("json", "text", "application/json"),
             _ours("html", "page", "text/html; charset=utf-8"),

@@ -90,5 +90,42 @@ EXAMPLES: Mapping[str, Example] = {
         "text",
         recordings=("python-cpu.folded",),
     ),
+    "speedscope": Example(
+        b'{"$schema": "https://www.speedscope.app/file-format-schema.json",'
+        b' "shared": {"frames": [{"name": "main"}, {"name": "work", "file": "w.py", "line": 3}]},'
+        b' "profiles": [{"type": "sampled", "name": "", "unit": "none", "startValue": 0, "endValue": 7,'
+        b' "samples": [[0, 1], [0, 1]], "weights": [3, 4]}]}',
+        b'{"$schema": "https://www.speedscope.app/file-format-schema.json",'
+        b' "shared": {"frames": [{"name": "main"}]},'
+        b' "profiles": [{"type": "sampled", "name": "", "unit": "none", "startValue": 0, "endValue": 7,'
+        b' "samples": [[0, 1]], "weights": [3]}]}',
+        7,
+        "json",
+        recordings=("python-cpu.speedscope.json",),
+    ),
+    "cpuprofile": Example(
+        b'{"nodes": [{"id": 1, "callFrame": {"functionName": "main"}, "hitCount": 0, "children": [2]},'
+        b' {"id": 2, "callFrame": {"functionName": "work"}, "hitCount": 7}], "startTime": 0, "endTime": 9}',
+        b'{"nodes": [{"id": 1, "callFrame": {"functionName": "main"}, "hitCount": 0, "children": [3]}]}',
+        7,
+        "json",
+        recordings=("node.cpuprofile",),
+    ),
+    "heapprofile": Example(
+        b'{"head": {"callFrame": {"functionName": "(root)"}, "selfSize": 0, "children": ['
+        b'{"callFrame": {"functionName": "main"}, "selfSize": 0, "children": ['
+        b'{"callFrame": {"functionName": "work"}, "selfSize": 7, "children": []}]}]}}',
+        b'{"head": {"callFrame": {"functionName": "main"}, "selfSize": -1}}',
+        7,
+        "json",
+        recordings=("node.heapprofile",),
+    ),
+    "chrome-trace": Example(
+        b'[{"ph": "X", "name": "main", "ts": 1, "dur": 0.007}, {"ph": "X", "name": "work", "ts": 1, "dur": 0.007}]',
+        b'[{"ph": "X", "name": "main", "ts": "x"}]',
+        7,
+        "json",
+        recordings=("chrome-trace.json.gz", "python-chrometrace.json.gz"),
+    ),
     "lines": Example(b"main;work\n\nmain;work\n", b"x" * (17 << 20), 2, "text", detected=False),
 }
