@@ -102,6 +102,8 @@ class Format(Protocol):
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "pprof": f"{__name__}.pprof:Pprof",
+        "perf-data": f"{__name__}.perf_data:PerfData",
+        "perf-script": f"{__name__}.perf_script:PerfScript",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
     }

@@ -45,8 +45,17 @@ def _pprof() -> bytes:
     return bytes(message.SerializeToString())
 
 
+_PERF = b"app 7/8 [000] 1.5: instructions: \n\t1 work+0x1 (/app)\n\t2 main+0x2 (/app)\n\n"
+
 EXAMPLES: Mapping[str, Example] = {
     "pprof": Example(_pprof(), _pprof()[:-2], 7, "proto", recordings=("rust-cpu.pb", "go-cpu.pb.gz")),
+    "perf-data": Example(
+        b"PERFILE2" + _PERF * 7,
+        b"PERFILE2" + _PERF.replace(b"2 main", b"main"),
+        7,
+        "binary",
+    ),
+    "perf-script": Example(_PERF * 7, _PERF.replace(b"2 main", b"main"), 7, "text"),
     "folded": Example(
         b"main;work 3\nmain;work 4\n",
         b"main;work 3\nmain x\n",
