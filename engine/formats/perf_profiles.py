@@ -34,7 +34,8 @@ class EventProfile:
         self._period = 0
         self._types = 0
 
-    def __len__(self) -> int:
+    @property
+    def held(self) -> int:
         """Distinct samples that are held."""
         return len(self._sums)
 

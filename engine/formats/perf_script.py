@@ -99,7 +99,7 @@ class SampleReader:
             for sample in split_samples(piece):
                 self._add(sample)
             self._line += piece.count(b"\n")
-            if sum(map(len, self._events.values())) > PIECE_SAMPLES:
+            if sum(event.held for event in self._events.values()) > PIECE_SAMPLES:
                 yield from self._take(more=True)
         if not self._events:
             raise CorruptProfile("the text holds no sample")
@@ -114,7 +114,7 @@ class SampleReader:
 
     def _take(self, more: bool) -> Iterator[Decoded]:
         for place, (name, event) in enumerate(self._events.items()):
-            if more and not len(event):
+            if more and not event.held:
                 continue
             batch = event.take(self._stacks, self._labels, more)
             if place:

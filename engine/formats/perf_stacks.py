@@ -59,17 +59,16 @@ class Stacks:
         return found
 
     def _stack(self, frames: list[Frame]) -> tuple[int, ...]:
-        """Inlined calls and the one that they were inlined into are one place."""
+        """Inlined calls and the one that they were inlined into, which has the same address, are one place."""
         found: list[int] = []
         inlined: tuple[Line, ...] = ()
-        for frame in frames:
+        for frame, following in zip(frames, [*frames[1:], None], strict=True):
             lines = (*inlined, *_lines_of(frame))
-            inlined = lines if frame.inlined else ()
-            if not frame.inlined:
+            more = frame.inlined and following is not None and following.address == frame.address
+            inlined = lines if more else ()
+            if not more:
                 # An address tells places apart only where there is no name.
                 found.append(self._place((lines, _text(frame.file), 0 if lines else frame.address)))
-        if inlined:
-            found.append(self._place((inlined, "", 0)))
         return tuple(found)
 
     def _place(self, place: Place) -> int:

@@ -45,6 +45,7 @@ def _pprof() -> bytes:
     return bytes(message.SerializeToString())
 
 
+PERF_TEXTS = ("cpu", "fields", "flat", "inlined", "switch", "node")
 _PERF = b"app 7/8 [000] 1.5: instructions: \n\t1 work+0x1 (/app)\n\t2 main+0x2 (/app)\n\n"
 
 EXAMPLES: Mapping[str, Example] = {
@@ -55,7 +56,13 @@ EXAMPLES: Mapping[str, Example] = {
         7,
         "binary",
     ),
-    "perf-script": Example(_PERF * 7, _PERF.replace(b"2 main", b"main"), 7, "text"),
+    "perf-script": Example(
+        _PERF * 7,
+        _PERF.replace(b"2 main", b"main"),
+        7,
+        "text",
+        recordings=tuple(f"perf-{kind}.txt.gz" for kind in PERF_TEXTS),
+    ),
     "folded": Example(
         b"main;work 3\nmain;work 4\n",
         b"main;work 3\nmain x\n",
