@@ -7,6 +7,7 @@ Which uploads want that is said by `name_reader`; the readers of formats pass ev
 
 from __future__ import annotations
 
+import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,9 @@ MAX_SHOWN = 8192
 _SCHEMES = ("itanium", "rust", "swift", "msvc")
 """What is demangled. Older schemes are left out: a plain C name, `f__Fi`, can look like one of theirs."""
 
-_MANGLED = r"_{1,4}Z|_{1,2}R|\?|_?\$[sS]|_T[t0-9FVCO]"
+_MANGLED = r"_{1,4}Z|_{1,2}R|\?|_{0,2}\$[sSe]|_{1,2}T"
 _TELLING = rf"^(?:{_MANGLED}|{RUNTIME_NAMES})"
+_BEGINS_MANGLED = re.compile(_MANGLED)
 
 
 def name_reader(one: Input) -> NameReader:
@@ -93,7 +95,7 @@ def readable(name: str) -> str:
 
 
 def _demangled(name: str) -> str:
-    if name[:1] not in "_?$" or not name.isascii():
+    if not _BEGINS_MANGLED.match(name):
         return name
     from demangle import demangle
 
