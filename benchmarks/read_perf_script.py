@@ -55,7 +55,7 @@ def flat(chance: Random) -> bytes:
     """Samples of one line."""
     lines = []
     for number in range(FLAT_SAMPLES):
-        function, offset = chance.randrange(2000), chance.randrange(400)
+        function, offset = min(int(chance.paretovariate(0.7)), 2000), chance.randrange(400)
         where = f"{0x400000 + function * 4096 + offset:16x} function_{function}+0x{offset:x} (/srv/shop/bin/checkout)"
         lines.append(f"{head(number, chance):>60} {where}\n")
     return "".join(lines).encode()

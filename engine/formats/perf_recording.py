@@ -62,7 +62,7 @@ def read_recording(head: bytes, tail: bytes = b"", dated: bool = True) -> Record
 
 def _first_time(lines: Iterable[bytes]) -> int:
     for line in lines:
-        found = None if line.startswith((b"\t", b"#")) else read_head(line, has_frames=False)
+        found = None if line.startswith((b"\t", b"#")) else read_head(line)
         if found and found.time:
             return time_ns(found.time)
     return 0

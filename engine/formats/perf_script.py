@@ -19,6 +19,7 @@ from .perf_text import (
     PIECE_BYTES,
     Head,
     Sample,
+    read_bare_head,
     read_frame,
     read_head,
     read_pieces,
@@ -34,7 +35,6 @@ PIECE_SAMPLES = 250_000
 
 _CHAIN = re.compile(rb"\s+[0-9a-f]{1,16} \S.*")
 _NO_SAMPLE = b"PERF_RECORD_"
-_NO_HEAD = Head(b"", b"", b"", b"", b"", b"", b"", b"")
 
 
 class PerfScript:
@@ -54,7 +54,7 @@ class PerfScript:
         if first.startswith(b"\t"):
             return _CHAIN.fullmatch(first) is not None
         followed = second.startswith((b"\t", b"   ")) and _CHAIN.fullmatch(second) is not None
-        found = read_head(first, followed)
+        found = read_head(first) or (read_bare_head(first) if followed else None)
         if found is None:
             return False
         if followed or not found.event:
@@ -123,36 +123,32 @@ class SampleReader:
                 yield batch
 
     def _add(self, sample: Sample) -> None:
-        head = read_head(sample.head, bool(sample.frames)) if sample.head else _NO_HEAD
+        head, frames = sample.head, sample.frames
         if head is None:
             self._skip(sample)
             return
         if head.rest.startswith(_NO_SAMPLE) or head.event.startswith(_NO_SAMPLE):
             return
         event = self._events.get(head.event) or self._new_event(head.event)
-        frames = sample.frames
-        if head.rest and not event.is_tracepoint and (not frames or frames.startswith(b"  ")):
+        if head.rest and not event.is_tracepoint and not frames.startswith(b"\t"):
             # Without call chains the frame stands at the end of the line, and its source below.
-            frames = b"\n".join(filter(None, (head.rest, frames)))
+            frames = head.rest + b"\n" + frames if frames else head.rest
         try:
-            stack = self._stacks.read(frames)
+            event.add(head, (self._stacks.read(frames), self._label(head)))
         except ValueError as error:
             raise self._refused(sample, frames, int(str(error))) from None
-        try:
-            event.add(head, (stack, self._label(head)))
         except CorruptProfile as error:
-            raise CorruptProfile(f"line {self._line + sample.line}: {error}") from None
+            raise CorruptProfile(f"line {self._line + sample.place}: {error}") from None
 
     def _refused(self, sample: Sample, frames: bytes, place: int) -> CorruptProfile:
-        below = frames is sample.frames and bool(sample.head)
-        return refuse_line(
-            self._line + sample.line + below + place, frames.split(b"\n")[place], "frame of a call chain"
-        )
+        below = frames is sample.frames and bool(sample.line)
+        line = frames.split(b"\n")[place]
+        return refuse_line(self._line + sample.place + below + place, line, "frame of a call chain")
 
     def _skip(self, sample: Sample) -> None:
         if not self._skipped:
-            shown = sample.head[:60].decode("utf-8", "replace")
-            self._first_skipped = f"line {self._line + sample.line}: {shown!r}"
+            shown = sample.line[:60].decode("utf-8", "replace")
+            self._first_skipped = f"line {self._line + sample.place}: {shown!r}"
         self._skipped += 1
 
     def _new_event(self, raw: bytes) -> EventProfile:

@@ -67,12 +67,19 @@ class Frame(NamedTuple):
     line: int = 0
 
 
-def read_head(line: bytes, has_frames: bool) -> Head | None:
-    """The fields of a line that begins a sample; without time and CPU it is one only if frames follow."""
+NO_HEAD = Head(b"", b"", b"", b"", b"", b"", b"", b"")
+
+
+def read_head(line: bytes) -> Head | None:
+    """The fields of a line that begins a sample, and says the time or the CPU."""
     found = _WITH_TIME.fullmatch(line) or _WITH_CPU.fullmatch(line)
-    if found is None and has_frames:
-        found = _WITH_EVENT.fullmatch(line) or _WITH_IDS.fullmatch(line) or _WITH_COMM.fullmatch(line)
-    return None if found is None else Head(*found.groups(b""))
+    return None if found is None else Head._make(found.groups(b""))
+
+
+def read_bare_head(line: bytes) -> Head | None:
+    """The fields of a line that says neither: before frames it begins a sample all the same."""
+    found = _WITH_EVENT.fullmatch(line) or _WITH_IDS.fullmatch(line) or _WITH_COMM.fullmatch(line)
+    return None if found is None else Head._make(found.groups(b""))
 
 
 def read_frame(line: bytes) -> Frame | None:
@@ -111,59 +118,67 @@ def time_ns(text: bytes) -> int:
 
 
 class Sample(NamedTuple):
-    """A sample's first line, empty if it has none (`-F ip,sym`), its frames as they are, and how many lines down
-    it begins.
+    """A sample's first line and what it says (None: it is no first line), its frames as they are, and how many lines
+    down it begins. The line is empty if the sample has none (`-F ip,sym`).
     """
 
-    head: bytes
+    line: bytes
+    head: Head | None
     frames: bytes
-    line: int
+    place: int
 
 
 def split_samples(piece: bytes) -> Iterator[Sample]:
     """The samples of a piece of the text, with the lines of their frames joined by newlines."""
-    line = 0
+    place = 0
     for block in piece.split(b"\n\n"):
-        head, _, frames = block.partition(b"\n")
-        if (
-            frames.startswith(b"\t")
-            and head[:1] not in b"\t\n#"
-            and b"\n\t" not in head
-            and not _has_head(frames)
-        ):
-            yield Sample(head, frames, line)
+        line, _, frames = block.partition(b"\n")
+        if frames.startswith(b"\t") and line[:1] not in b"\t\n#" and _has_only_frames(frames):
+            yield Sample(line, read_head(line) or read_bare_head(line), frames, place)
         else:
-            yield from _walk(block, line)
-        line += block.count(b"\n") + 2
+            yield from _walk(block, place)
+        place += block.count(b"\n") + 2
 
 
-def _has_head(frames: bytes) -> bool:
-    """Whether among the lines of frames, each of which begins with a tab, some other line is."""
-    return frames.count(b"\n") != frames.count(b"\n\t")
+def _has_only_frames(frames: bytes) -> bool:
+    """Whether each line begins with a tab, as the first is known to."""
+    return frames.count(b"\n") == frames.count(b"\n\t")
 
 
 def _walk(block: bytes, first: int) -> Iterator[Sample]:
     """The samples of lines of which not each that begins one is behind an empty line."""
-    head, begun = b"", first
+    begun: tuple[bytes, Head | None, int] | None = None
     frames: list[bytes] = []
-    for number, line in enumerate(block.split(b"\n"), first):
-        if not line.strip() or line.startswith(b"#"):
-            continue
-        if _continues(line, bool(frames) or bool(head)):
+    for place, line in enumerate(block.split(b"\n"), first):
+        head = None
+        if not line.startswith(b"\t"):
+            if not line or line.startswith(b"#") or line.isspace():
+                continue
+            head = read_head(line)
+        if head is None and _continues(line, begun is not None):
             frames.append(line)
+            begun = begun or (b"", NO_HEAD, place)
             continue
-        if head or frames:
-            yield Sample(head, b"\n".join(frames), begun)
-        head, frames, begun = line, [], number
-    if head or frames:
-        yield Sample(head, b"\n".join(frames), begun)
+        if begun:
+            yield _sample(begun, frames)
+            frames = []
+        begun = line, head, place
+    if begun:
+        yield _sample(begun, frames)
+
+
+def _sample(begun: tuple[bytes, Head | None, int], frames: list[bytes]) -> Sample:
+    line, head, place = begun
+    if head is None and frames:
+        head = read_bare_head(line)
+    return Sample(line, head, b"\n".join(frames), place)
 
 
 def _continues(line: bytes, begun: bool) -> bool:
-    """Whether a line is a frame, or the source of one: it is indented, and not a padded first line."""
+    """Whether a line that is no full first line of a sample is a frame, or the source of one: it is indented."""
     if line.startswith(b"\t"):
         return True
-    if not begun or not line.startswith(b"  ") or _WITH_TIME.fullmatch(line) or _WITH_CPU.fullmatch(line):
+    if not begun or not line.startswith(b"  "):
         return False
     return line[2:3] != b" " or _FRAME.fullmatch(line) is not None
 
@@ -199,7 +214,7 @@ def _cut_at_head(text: bytes) -> int:
         if newline < 0:
             break
         line = text[newline + 1 : at]
-        if _WITH_TIME.fullmatch(line) or _WITH_CPU.fullmatch(line):
+        if read_head(line):
             return newline + 1
         at = newline
     raise LimitExceeded(f"a sample is longer than {PIECE_BYTES} bytes")
