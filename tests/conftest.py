@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ settings.load_profile("flameduck")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests come last: while Playwright's driver lives, no other test can start an event loop."""
     items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stand_in_perf() -> Iterator[None]:
+    """The reader of perf.data finds a program that does as perf: the real one is not everywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = ROOT / "tests" / "engine" / "formats" / "stand_in"
+        patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        yield
 
 
 @pytest.fixture(scope="session")

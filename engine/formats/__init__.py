@@ -109,6 +109,8 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "cpuprofile": f"{__name__}.v8_cpu_profile:CpuProfile",
         "heapprofile": f"{__name__}.v8_heap_profile:HeapProfile",
         "chrome-trace": f"{__name__}.chrome_trace:ChromeTrace",
+        "perf-data": f"{__name__}.perf_data:PerfData",
+        "perf-script": f"{__name__}.perf_script:PerfScript",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,8 +28,7 @@ from .profile_columns import (
 )
 
 
-@dataclass(frozen=True)
-class Label:
+class Label(NamedTuple):
     """A label of a sample: a text, or a number with its unit."""
 
     key: str
@@ -141,10 +141,14 @@ class ProfileBuilder:
         lists = [labels for _, labels in self._samples]
         if not any(lists):
             return None
-        rows = [
-            (self.text(one.key), self.text(one.text), one.number, self.text(one.unit))
-            for one in chain.from_iterable(lists)
-        ]
+        # Many samples have the very same labels.
+        known = {
+            place: [
+                (self.text(one.key), self.text(one.text), one.number, self.text(one.unit)) for one in labels
+            ]
+            for place, labels in {id(labels): labels for labels in lists}.items()
+        }
+        rows = chain.from_iterable(known[id(labels)] for labels in lists)
         return LabelColumns(_offsets(lists), *_columns(rows, 4, "sample.label.num"))
 
     def _location_columns(self) -> LocationColumns:

@@ -78,11 +78,27 @@ _OTLP_JSON = b"""{"resourceProfiles": [{"scopeProfiles": [{"profiles": [{
     "locationTable": [{}, {"lines": [{"functionIndex": 1}]}, {"lines": [{"functionIndex": 2}]}],
     "stackTable": [{}, {"locationIndices": [2, 1]}]}}"""
 
+PERF_TEXTS = ("cpu", "fields", "flat", "inlined", "switch", "node")
+_PERF = b"app 7/8 [000] 1.5: instructions: \n\t1 work+0x1 (/app)\n\t2 main+0x2 (/app)\n\n"
+
 EXAMPLES: Mapping[str, Example] = {
     "pprof": Example(_pprof(), _pprof()[:-2], 7, "proto", recordings=("rust-cpu.pb", "go-cpu.pb.gz")),
     "jfr": Example(_LIVE, _LIVE[:-5], 7, "binary", stack=("app/Main.work", "app/Main.main")),
     "otlp": Example(_otlp(), _otlp()[:-2], 7, "proto"),
     "otlp-json": Example(_OTLP_JSON, _OTLP_JSON[:-2], 7, "json"),
+    "perf-data": Example(
+        b"PERFILE2" + _PERF * 7,
+        b"PERFILE2" + _PERF.replace(b"2 main", b"main"),
+        7,
+        "binary",
+    ),
+    "perf-script": Example(
+        _PERF * 7,
+        _PERF.replace(b"2 main", b"main"),
+        7,
+        "text",
+        recordings=tuple(f"perf-{kind}.txt.gz" for kind in PERF_TEXTS),
+    ),
     "folded": Example(
         b"main;work 3\nmain;work 4\n",
         b"main;work 3\nmain x\n",
