@@ -102,6 +102,11 @@ class Format(Protocol):
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "pprof": f"{__name__}.pprof:Pprof",
+        "mojo": f"{__name__}.mojo:Mojo",
+        "pstats": f"{__name__}.pstats:Pstats",
+        "austin": f"{__name__}.austin:Austin",
+        "tachyon": f"{__name__}.py_spy:Tachyon",
+        "py-spy": f"{__name__}.py_spy:PySpy",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
     }
