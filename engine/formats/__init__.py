@@ -102,6 +102,8 @@ class Format(Protocol):
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "pprof": f"{__name__}.pprof:Pprof",
+        "memray": f"{__name__}.memray:Memray",
+        "pyinstrument": f"{__name__}.pyinstrument:Pyinstrument",
         "mojo": f"{__name__}.mojo:Mojo",
         "pstats": f"{__name__}.pstats:Pstats",
         "austin": f"{__name__}.austin:Austin",

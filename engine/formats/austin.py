@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from ...schema.errors import CorruptProfile, InputError
 from . import HEAD_BYTES, Decoded, Failed, Input, Row
-from .austin_metrics import MAX_DIGITS, Measure, Metrics, header_of, measures_of
+from .austin_metrics import MAX_DIGITS, Metrics, header_of, measures_of
 from .folded_text import IntArray, SplitLines, split_pieces
 from .frame_text import LINE, Dialect
 from .framed_stacks import FramedStacks
@@ -127,7 +127,9 @@ def _read(lines: SplitLines, count: int, is_memory: bool) -> tuple[pa.Array, Met
         number = lines.numbers[sample.to_numpy(zero_copy_only=False)][first]
         shown = texts[first].as_py()[:40].decode("utf-8", "replace")
         expected = "one number" if count == 1 else f"{count} numbers"
-        raise CorruptProfile(f"line {number}: metrics {shown!r} are not {expected} of up to {MAX_DIGITS} digits")
+        raise CorruptProfile(
+            f"line {number}: metrics {shown!r} are not {expected} of up to {MAX_DIGITS} digits"
+        )
     numbers = pc.split_pattern(texts, ",").values.cast(pa.string()).cast(pa.int64()).to_numpy()
     columns = numbers.reshape(-1, count).T
     none = np.zeros(len(stacks), np.int64)

@@ -86,10 +86,7 @@ class Metrics:
             columns = [grown, grown - self.memory_bytes]
         else:
             counts = np.ones(len(self.time_us), np.int64) if measure is _WALL else 1 - self.is_idle
-            if measure is _CPU:
-                columns = [counts, counts * self.time_us]
-            else:
-                columns = [counts, self.time_us]
+            columns = [counts, counts * self.time_us if measure is _CPU else self.time_us]
             if np.abs(columns[1].astype(np.float64)).sum() * NS_PER_US >= _MOST_TOTAL:
                 raise CorruptProfile("the sum of the times does not fit 64 bits")
             columns[1] = columns[1] * NS_PER_US

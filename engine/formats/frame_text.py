@@ -40,9 +40,7 @@ class Dialect:
         compiled = [re.compile(pattern.encode(), re.DOTALL) for pattern in self.patterns if LINE in pattern]
         stacks = [line.rpartition(b" ")[0] for line in head.split(b"\n")[:-1] or [head] if line[:1] != b"#"]
         frames = [frame for stack in stacks if stack for frame in stack.split(b";")][:_TELLING_FRAMES]
-        good = sum(
-            any(one.fullmatch(frame) for one in compiled) or self._is_label(frame) for frame in frames
-        )
+        good = sum(any(one.fullmatch(frame) for one in compiled) or self._is_label(frame) for frame in frames)
         return good > 0 and good >= share * len(frames)
 
     def _is_label(self, frame: bytes) -> bool:

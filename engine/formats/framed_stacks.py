@@ -72,7 +72,10 @@ class _Symbols:
         pairs = np.stack([numbers[:count], numbers[count : 2 * count]])[:, is_frame]
         distinct, function = np.unique(pairs, axis=1, return_inverse=True)
         self.functions = FunctionColumns(
-            shown[distinct[0]], system[distinct[0]], system[distinct[1]], np.zeros(distinct.shape[1], np.int64)
+            shown[distinct[0]],
+            system[distinct[0]],
+            system[distinct[1]],
+            np.zeros(distinct.shape[1], np.int64),
         )
         kept = pairs.shape[1]
         zeros = np.zeros(kept, np.int64)

@@ -108,6 +108,10 @@ class MarshalReader:
             return self._written_float()
         if kind in _PLAIN:
             return _PLAIN[kind]
+        if kind == ord("c"):
+            raise CorruptProfile(
+                f"byte {self.at - 1}: a code object, as python -m profile writes; cProfile does not"
+            )
         raise self._wrong("a text, a number or a tuple", kind)
 
     def _long(self) -> int:
@@ -149,4 +153,6 @@ class MarshalReader:
         return found
 
     def _wrong(self, expected: str, kind: int) -> CorruptProfile:
-        return CorruptProfile(f"byte {self.at - 1}: marshal type {chr(kind & ~FLAG_REFERENCE)!r} is not {expected}")
+        return CorruptProfile(
+            f"byte {self.at - 1}: marshal type {chr(kind & ~FLAG_REFERENCE)!r} is not {expected}"
+        )

@@ -74,7 +74,8 @@ class _Profile:
         builder = ProfileBuilder(header_of(self.measure, stream.said), self.names)
         stacks = [_locations(builder, stream, stack) for stack in samples.stacks]
         threads = {
-            thread: thread_labels(*stream.threads[thread]) for thread in {thread for thread, _ in samples.sums}
+            thread: thread_labels(*stream.threads[thread])
+            for thread in {thread for thread, _ in samples.sums}
         }
         first, second, scale = _COLUMNS[self.measure.name]
         for (thread, stack), sums in samples.sums.items():

@@ -92,9 +92,7 @@ class Stream:
 
     def __init__(self, raw: bytes) -> None:
         # The duration comes last, and is wanted with the first piece.
-        self.said = {
-            _text(key): _text(value) for key, value in _LAST_METADATA.findall(raw[-_TAIL_BYTES:])
-        }
+        self.said = {_text(key): _text(value) for key, value in _LAST_METADATA.findall(raw[-_TAIL_BYTES:])}
         self.frames: list[FrameText] = []
         self.threads: list[tuple[int, int, int]] = []
         self._raw = raw
@@ -173,7 +171,9 @@ class Stream:
             try:
                 tid = int(event[event.re.groups], 16)
             except ValueError:
-                raise CorruptProfile(f"byte {event.start()}: thread id {event[event.re.groups][:20]!r}") from None
+                raise CorruptProfile(
+                    f"byte {event.start()}: thread id {event[event.re.groups][:20]!r}"
+                ) from None
             if tid >= 2**63 or max(map(abs, numbers)) >= 2**63:
                 raise CorruptProfile(f"byte {event.start()}: a thread id does not fit 64 bits")
             known = self._thread_number[event[0]] = len(self.threads)
@@ -305,7 +305,9 @@ class Stream:
             kept -= 1
         self._repeated_frames += kept
         if self._repeated_frames > MAX_REPEATED_FRAMES or kept + len(frames) > MAX_DEPTH:
-            raise LimitExceeded(f"repeated stacks: more than {MAX_REPEATED_FRAMES} frames, or one of {MAX_DEPTH}")
+            raise LimitExceeded(
+                f"repeated stacks: more than {MAX_REPEATED_FRAMES} frames, or one of {MAX_DEPTH}"
+            )
         return before[:kept] + frames
 
 

@@ -139,7 +139,9 @@ def _add_traced(builder: ProfileBuilder, entry: Entry) -> None:
     """The function under each of its callers, and alone with the rest."""
     calls, own_calls = _shares(entry.calls, [calls for _, calls, _ in entry.callers])
     own_ns = exact_ns(entry.own_s, f"{entry.function[2][:60]}: own time")
-    times, own_time = _shares(own_ns, [exact_ns(own_s, "own time under a caller") for _, _, own_s in entry.callers])
+    times, own_time = _shares(
+        own_ns, [exact_ns(own_s, "own time under a caller") for _, _, own_s in entry.callers]
+    )
     callee = _location(builder, entry.function)
     for (caller, _, _), *values in zip(entry.callers, calls, times, strict=True):
         if any(values):
@@ -152,7 +154,9 @@ def _location(builder: ProfileBuilder, function: Function) -> int:
     """A function's location: the line that is known is the one where it begins. Built-in ones have no file."""
     filename, line, name = function
     start_line = max(line, 0)
-    return builder.location(((builder.function(name, "" if filename == "~" else filename, start_line), 0, 0),))
+    return builder.location(
+        ((builder.function(name, "" if filename == "~" else filename, start_line), 0, 0),)
+    )
 
 
 def _add_sampled(builder: ProfileBuilder, entry: Entry) -> None:

@@ -90,9 +90,7 @@ class Tachyon:
 
     def matches(self, head: bytes, filename: str) -> bool:
         """Whether it is folded text whose stacks begin with a thread."""
-        return (
-            head.startswith(b"tid:") and Folded().matches(head, filename) and TACHYON.told_by(head, _MOST)
-        )
+        return head.startswith(b"tid:") and Folded().matches(head, filename) and TACHYON.told_by(head, _MOST)
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile."""
@@ -106,9 +104,7 @@ def _as_folded(number: int, one: Input) -> Iterator[Decoded | Failed]:
             yield Failed(number, found.reason)
         else:
             (row,) = found.rows
-            yield Decoded(
-                found.batch, [Row(number, row.name, row.labels)], found.continues, found.warnings
-            )
+            yield Decoded(found.batch, [Row(number, row.name, row.labels)], found.continues, found.warnings)
 
 
 def _decode(number: int, one: Input, dialect: Dialect) -> Iterator[Decoded | Failed]:
