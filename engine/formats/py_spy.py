@@ -51,8 +51,10 @@ FILE_NAME_LINE = rf"(?P<file>.*):(?P<name>[^:]*):{LINE}"
 
 PY_SPY = Dialect(
     patterns=(
-        rf"(?P<name>.+) \((?P<file>.+):{LINE}\)",
-        rf"(?P<name>.+) - (?P<file>.+):{LINE}",
+        # Names of C++ may hold ` (`, and so may files of Windows; a file without parentheses is the likelier.
+        rf"(?P<name>.+) \((?P<file>[^()]+):{LINE}\)",
+        rf"(?P<name>.+?) \((?P<file>.+):{LINE}\)",
+        rf"(?P<name>.+?) - (?P<file>.+):{LINE}",
         r"(?P<name>.+) - \(unknown\)",
         # Native frames without symbols of lines: `sqlite3_step (libsqlite3.so.0)`.
         r"(?P<name>.+) \((?P<file>[^()]+\.(?:py|pyx|pxd|rb|c|cc|cpp|cxx|h|hpp|rs|so(?:\.[0-9.]+)?|dylib|dll|pyd))\)",
