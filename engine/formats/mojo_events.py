@@ -87,12 +87,16 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+def _said(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
 class Stream:
     """One recording. `said` is its metadata, `frames` and `threads` (pid, interpreter, tid) are by number."""
 
     def __init__(self, raw: bytes) -> None:
         # The duration comes last, and is wanted with the first piece.
-        self.said = {_text(key): _text(value) for key, value in _LAST_METADATA.findall(raw[-_TAIL_BYTES:])}
+        self.said = {_said(key): _said(value) for key, value in _LAST_METADATA.findall(raw[-_TAIL_BYTES:])}
         self.frames: list[FrameText] = []
         self.threads: list[tuple[int, int, int]] = []
         self._raw = raw
@@ -161,7 +165,7 @@ class Stream:
 
     def _metadata(self, event: re.Match[bytes]) -> None:
         if len(self.said) < 1000:
-            self.said[_text(event[1])] = _text(event[2])
+            self.said[_said(event[1])] = _said(event[2])
 
     def _stack(self, event: re.Match[bytes]) -> None:
         self._finish()

@@ -75,7 +75,11 @@ EXAMPLES: Mapping[str, Example] = {
         recordings=tuple(f"austin-{mode}.mojo.gz" for mode in ("wall", "cpu", "memory", "full")),
     ),
     "pstats": Example(
-        python_examples.PSTATS, python_examples.PSTATS[:-3], 7, "binary", recordings=("python-cprofile.pstats",)
+        python_examples.PSTATS,
+        python_examples.PSTATS[:-3],
+        7,
+        "binary",
+        recordings=("python-cprofile.pstats",),
     ),
     "austin": Example(
         python_examples.AUSTIN,

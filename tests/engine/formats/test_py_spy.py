@@ -159,11 +159,15 @@ def test_texts_of_py_spy_and_rbspy_are_told(text: bytes) -> None:
 
 def test_errors_name_the_line() -> None:
     assert reason(PY_SPY, b"a (b.py:1) 1\na (b.py:1) 1.5\n") == "line 2: count '1.5' is not a 64-bit integer"
-    assert reason(TACHYON, b"tid:1;a:b:1 9223372036854775808\n").startswith("line 1: count '92233720368547758")
+    assert reason(TACHYON, b"tid:1;a:b:1 9223372036854775808\n").startswith(
+        "line 1: count '92233720368547758"
+    )
 
 
 def test_a_long_text_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "".join(f"thread ({n % 7});main (a.py:{n % 50});f{n % 90} (b.py:{n % 30}) {n}\n" for n in range(3000))
+    text = "".join(
+        f"thread ({n % 7});main (a.py:{n % 50});f{n % 90} (b.py:{n % 30}) {n}\n" for n in range(3000)
+    )
     (whole,) = read(PY_SPY, text.encode())
     monkeypatch.setattr(folded_text, "PIECE_BYTES", 1000)
     pieces = decode(PY_SPY, text.encode())
@@ -197,7 +201,9 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 def test_reading_is_fast() -> None:
     source = random.Random(1)
     known = [
-        ";".join(f"method{source.randint(0, 900)} (package/file.py:{source.randint(1, 99)})" for _ in range(20))
+        ";".join(
+            f"method{source.randint(0, 900)} (package/file.py:{source.randint(1, 99)})" for _ in range(20)
+        )
         for _ in range(2000)
     ]
     text = "".join(f"{source.choice(known)} {source.randint(1, 999)}\n" for _ in range(40_000)).encode()
