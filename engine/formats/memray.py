@@ -22,6 +22,7 @@ from . import Decoded, Failed, Input, Row
 from .names import NameReader, name_reader
 from .profile_builder import Label, Labels, ProfileBuilder
 from .profile_columns import ProfileHeader, ValueType
+from .seconds import MAX_NS
 
 MAGIC = b"memray\x00"
 LZ4_MAGIC = b"\x04\x22\x4d\x18"
@@ -218,10 +219,11 @@ class _Reading:
     def _begin(self, line: _Header) -> None:
         types = _IN_USE if line.is_aggregated else _ALLOCATED + _IN_USE
         self._types = len(types)
+        start_ns = line.start_ns if 0 < line.start_ns <= MAX_NS else 0
         header = ProfileHeader(
             sample_types=types,
-            time_ns=max(line.start_ns, 0),
-            duration_ns=max(line.end_ns - line.start_ns, 0) if line.start_ns > 0 else 0,
+            time_ns=start_ns,
+            duration_ns=max(line.end_ns - start_ns, 0) if start_ns and line.end_ns <= MAX_NS else 0,
             comments=(f"command: {line.command_line}", f"pid: {line.pid}"),
             default_sample_type="inuse_space",
         )

@@ -222,9 +222,11 @@ def metrics(raw: bytes, kind: int) -> list[int]:
         one = raw[at]
         at += 1
         for field in shapes[one]:
-            value = skip_number() if field == "n" else skip_text()
-            if one == kind and value is not None:
-                found.append(value)
+            if field == "s":
+                skip_text()
+            else:
+                value = skip_number()
+                found += [value] if one == kind else []
     return found
 
 

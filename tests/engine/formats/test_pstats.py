@@ -130,8 +130,7 @@ def test_python_2() -> None:
     }
 
 
-ENTRY = {MAIN: (1, 1, 0.5, 0.5, {})}
-GOOD = dump(ENTRY)
+GOOD = dump({MAIN: (1, 1, 0.5, 0.5, {})})
 BAD = {
     dump({1: 2}): "byte 6: '1' is not a file, a line and a name",
     dump({MAIN: 5}): "marshal type 'i' is not a tuple",
