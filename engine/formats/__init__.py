@@ -111,6 +111,13 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "chrome-trace": f"{__name__}.chrome_trace:ChromeTrace",
         "perf-data": f"{__name__}.perf_data:PerfData",
         "perf-script": f"{__name__}.perf_script:PerfScript",
+        "memray": f"{__name__}.memray:Memray",
+        "pyinstrument": f"{__name__}.pyinstrument:Pyinstrument",
+        "mojo": f"{__name__}.mojo:Mojo",
+        "pstats": f"{__name__}.pstats:Pstats",
+        "austin": f"{__name__}.austin:Austin",
+        "tachyon": f"{__name__}.py_spy:Tachyon",
+        "py-spy": f"{__name__}.py_spy:PySpy",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
     }

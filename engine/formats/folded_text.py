@@ -35,16 +35,39 @@ class Piece:
     skipped: int
 
 
+@dataclass(frozen=True)
+class SplitLines:
+    """Some lines of the text, cut at their last space, as bytes; `numbers` are their numbers in the text.
+
+    `skipped` lines had no space.
+    """
+
+    stacks: pa.Array
+    values: pa.Array
+    numbers: IntArray
+    skipped: int
+
+
 def read_pieces(raw: bytes, counted: bool) -> Iterator[Piece]:
     """The pieces of a text, at least one. Without `counted`, each line is a stack and counts 1.
 
     Raises `CorruptProfile` naming the line, `LimitExceeded` for a line without end.
     """
-    at = _skip_comments(raw) if counted else 0
+    for lines in _pieces(raw, _skip_comments(raw) if counted else 0):
+        yield lines.read(counted)
+
+
+def split_pieces(raw: bytes) -> Iterator[SplitLines]:
+    """The same for texts whose lines end in something else than one count. Raises `LimitExceeded`."""
+    for lines in _pieces(raw, _skip_comments(raw)):
+        yield lines.split()
+
+
+def _pieces(raw: bytes, at: int) -> Iterator[_Lines]:
     line_number = 1 + raw.count(b"\n", 0, at)
     while True:
         stop = _end_of_piece(raw, at, line_number)
-        yield _Lines(raw, at, stop, line_number).read(counted)
+        yield _Lines(raw, at, stop, line_number)
         if stop >= len(raw):
             return
         line_number += raw.count(b"\n", at, stop)
@@ -90,13 +113,28 @@ class _Lines:
             return _sum(
                 self._texts(self._starts[filled], self._ends[filled]), np.ones(len(filled), np.int64), 0
             )
-        spaces = np.flatnonzero(self._bytes == _SPACE)
-        before = np.searchsorted(spaces, self._ends[filled]) - 1
-        space = np.append(spaces, -1)[before]
-        has_count = space >= self._starts[filled]
-        lines, space = filled[has_count], space[has_count]
+        lines, space = self._last_spaces(filled)
         counts = self._counts(space + 1, lines)
         return _sum(self._texts(self._starts[lines], space), counts, int(len(filled) - len(lines)))
+
+    def split(self) -> SplitLines:
+        """The lines cut at their last space."""
+        filled = np.flatnonzero(self._ends > self._starts)
+        lines, space = self._last_spaces(filled)
+        return SplitLines(
+            self._texts(self._starts[lines], space),
+            self._texts(space + 1, self._ends[lines]),
+            lines + self._first_number,
+            int(len(filled) - len(lines)),
+        )
+
+    def _last_spaces(self, lines: IntArray) -> tuple[IntArray, IntArray]:
+        """Those of some lines that hold a space, and where the last one is."""
+        spaces = np.flatnonzero(self._bytes == _SPACE)
+        before = np.searchsorted(spaces, self._ends[lines]) - 1
+        space = np.append(spaces, -1)[before]
+        has_space = space >= self._starts[lines]
+        return lines[has_space], space[has_space]
 
     def _texts(self, starts: IntArray, ends: IntArray) -> pa.Array:
         """Some stretches of the bytes, in order, as strings of bytes."""

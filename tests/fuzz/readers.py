@@ -36,6 +36,8 @@ def main(name: str, first: int, count: int) -> None:
     corpus = load_corpus(example)
     reasons: Counter[str] = Counter()
     slowest_s, slowest = 0.0, first
+    # What is read first waits for imports.
+    decode_and_normalise([Upload(example.good, {}, "good", START_NS, input_format=name)], LIMITS)
     for number in range(first, first + count):
         chance = Random(f"{name} {number}")
         data = mutant(corpus, MUTATIONS[example.kind], chance)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from flameduck.engine.formats import FORMATS
+from tests.engine.formats.examples import EXAMPLES
 from tests.measured_process import run_measured
 
 SLOWEST_S = 5.0
@@ -17,6 +18,8 @@ NIGHTLY_MUTANTS = 20_000
 
 def read_mutants(name: str, first: int, count: int, limit_s: float) -> None:
     """In a process of its own; what it prints on failure names the mutant."""
+    pytest.importorskip(EXAMPLES[name].needs)
+    count = int(count * EXAMPLES[name].mutants_share)
     words = [sys.executable, "-m", "tests.fuzz.readers", name, str(first), str(count)]
     ended = run_measured(words, {}, limit_s=limit_s)
     assert ended.code == 0, f"{ended.code} after {ended.seconds:.0f} s: {ended.stderr[-2000:]}"

@@ -10,6 +10,7 @@ from typing import Literal
 from flameduck.schema.proto import profile_pb2
 from tests.engine.formats import jfr_writer
 from flameduck.schema.proto import otlp_profiles_pb2, profile_pb2
+from tests.engine.formats import python_examples
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -18,10 +19,11 @@ Kind = Literal["proto", "text", "json", "binary"]
 
 @dataclass(frozen=True)
 class Example:
-    """An input that means one stack with one value, and one that cannot be read.
+    """An input that means one stack, and one that cannot be read.
 
-    `stack` is leaf first. `detected` is false for formats that only `--input-format` can name. `recordings` are
-    fixtures of the format; `kind` says how the fuzzers spoil it.
+    `value` is that of the first sample type, `stack` is leaf first. `detected` is false for formats that only
+    `--input-format` can name. `recordings` are fixtures of the format; `kind` says how the fuzzers spoil it, and
+    `mutants_share` how many mutants they make where each takes long. `needs` is a module that the reader imports.
     """
 
     good: bytes
@@ -31,6 +33,8 @@ class Example:
     stack: tuple[str, ...] = ("work", "main")
     detected: bool = True
     recordings: tuple[str, ...] = ()
+    mutants_share: float = 1.0
+    needs: str = "flameduck"
 
     def corpus(self) -> list[bytes]:
         """Good inputs, as they are in the files."""
@@ -102,9 +106,42 @@ EXAMPLES: Mapping[str, Example] = {
     "folded": Example(
         b"main;work 3\nmain;work 4\n",
         b"main;work 3\nmain x\n",
+    "memray": Example(
+        (FIXTURES / "python-memray-tiny.bin").read_bytes(),
+        b"memray\x00\x00\x00\x00\x00",
+        7,
+        "binary",
+        recordings=("python-memray-all.bin", "python-memray-aggregated.bin"),
+        mutants_share=0.2,
+        needs="memray",
+    ),
+    "pyinstrument": Example(
+        python_examples.PYINSTRUMENT,
+        python_examples.PYINSTRUMENT.replace(b"[[[", b"[[[["),
+        7,
+        "json",
+        recordings=("python-pyinstrument.pyisession.gz", "python-pyinstrument.json.gz"),
+    ),
+    "mojo": Example(
+        python_examples.MOJO,
+        python_examples.MOJO[:-3],
+        7,
+        "binary",
+        recordings=tuple(f"austin-{mode}.mojo.gz" for mode in ("wall", "cpu", "memory", "full")),
+    ),
+    "pstats": Example(
+        python_examples.PSTATS,
+        python_examples.PSTATS[:-3],
+        7,
+        "binary",
+        recordings=("python-cprofile.pstats",),
+    ),
+    "austin": Example(
+        python_examples.AUSTIN,
+        python_examples.AUSTIN.replace(b" 4\n", b" x\n"),
         7,
         "text",
-        recordings=("python-cpu.folded",),
+        recordings=tuple(f"austin-{mode}.txt.gz" for mode in ("wall", "cpu", "memory", "full")),
     ),
     "speedscope": Example(
         b'{"$schema": "https://www.speedscope.app/file-format-schema.json",'
@@ -143,5 +180,14 @@ EXAMPLES: Mapping[str, Example] = {
         "json",
         recordings=("chrome-trace.json.gz", "python-chrometrace.json.gz"),
     ),
+    "tachyon": Example(b"tid:1;a.py:main:1;a.py:work:2 7\n", b"tid:1;a.py:main:1 x\n", 7, "text"),
+    "py-spy": Example(
+        b"main (a.py:1);work (a.py:2) 3\nmain (a.py:1);work (a.py:2) 4\n",
+        b"main (a.py:1);work (a.py:2) 3\nmain (a.py:1) x\n",
+        7,
+        "text",
+        recordings=("python-cpu.folded", "python-threads.folded.gz"),
+    ),
+    "folded": Example(b"main;work 3\nmain;work 4\n", b"main;work 3\nmain x\n", 7, "text"),
     "lines": Example(b"main;work\n\nmain;work\n", b"x" * (17 << 20), 2, "text", detected=False),
 }

@@ -1,0 +1,140 @@
+"""Captures of memray beside what memray's own reports say of them; skipped by name where memray is not installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flameduck
+from flameduck.engine.formats import Failed, Input, detect_format
+from flameduck.engine.formats import memray as reader_of_memray
+from flameduck.engine.formats.memray import Memray
+from tests.engine.formats.read_samples import decode, read, reason
+
+READER = Memray()
+TYPES = ("alloc_objects/count", "alloc_space/bytes", "inuse_objects/count", "inuse_space/bytes")
+
+
+def test_captures_are_told(fixtures: Path) -> None:
+    for name in ("all", "aggregated", "tiny"):
+        assert detect_format((fixtures / f"python-memray-{name}.bin").read_bytes(), "").name == "memray"
+    for raw in (b"memray", b"memray is fine 5\n", b"\x04\x22\x4d\x18" + b"x" * 40):
+        assert not READER.matches(raw, "x.bin")
+
+
+def test_without_memray_the_extra_is_named(fixtures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_of_memray, "find_spec", lambda name: None)
+    raw = (fixtures / "python-memray-tiny.bin").read_bytes()
+    assert reason(READER, raw) == "a memray capture is read by memray itself: install flameduck[memray]"
+
+
+class TestWithMemray:
+    """What needs memray."""
+
+    @pytest.fixture(autouse=True)
+    def _memray(self) -> None:
+        pytest.importorskip("memray")
+
+    def test_a_capture_of_one_stack(self, fixtures: Path) -> None:
+        (one,) = read(READER, (fixtures / "python-memray-tiny.bin").read_bytes())
+        assert one.samples == {
+            (("main tiny.py:11", "work tiny.py:11"), (("allocator", "malloc"), ("tid", 2))): (7, 721, 3, 307)
+        }
+        assert (one.name, one.types) == ("memory", TYPES)
+        assert one.header["default"] == "inuse_space"
+        assert one.header["time_nanos"] > 1_700_000_000 * 10**9
+        assert one.header["comments"][0] == "command: tiny"
+
+    def test_totals_are_those_of_memray_s_reports(self, fixtures: Path) -> None:
+        from memray import FileReader
+        from memray._memray import compute_statistics
+
+        file = fixtures / "python-memray-all.bin"
+        stats = compute_statistics(str(file))
+        assert stats.total_num_allocations > 1000
+        with FileReader(str(file)) as reader:
+            peak = [(one.n_allocations, one.size) for one in reader.get_high_watermark_allocation_records()]
+        (one,) = read(READER, file.read_bytes())
+        assert one.totals == {
+            "alloc_objects/count": stats.total_num_allocations,
+            "alloc_space/bytes": stats.total_memory_allocated,
+            "inuse_objects/count": sum(count for count, _ in peak),
+            "inuse_space/bytes": stats.peak_memory_allocated,
+        }
+        largest = {(name, line): size for (name, _, line), size in stats.top_locations_by_size}
+        by_leaf: dict[tuple[str, int], int] = {}
+        for (stack, _), values in one.samples.items():
+            if stack:
+                name, _, place = stack[-1].partition(" ")
+                key = name, int(place.rpartition(":")[2])
+                by_leaf[key] = by_leaf.get(key, 0) + values[1]
+        assert {key: by_leaf[key] for key in largest} == largest
+
+    def test_an_aggregated_capture_knows_the_peak_alone(self, fixtures: Path) -> None:
+        (one,) = read(READER, (fixtures / "python-memray-aggregated.bin").read_bytes())
+        assert one.types == TYPES[2:]
+        assert one.totals["inuse_space/bytes"] > 30_000_000
+        ((stack, labels),) = [key for key, values in one.samples.items() if values[1] > 30_000_000]
+        assert [frame.split()[0] for frame in stack[-3:]] == ["main", "fill_cache", "<listcomp>"]
+        assert labels[0][0] == "allocator"
+
+    def test_into_a_store_with_no_flag(self, fixtures: Path) -> None:
+        with flameduck.open("memory://memray") as db:
+            assert not db.ingest([fixtures / "python-memray-all.bin"]).refused
+            tree = db.flamegraph(type="inuse_space")
+            assert tree.total > 30_000_000
+            files = db.sql("SELECT DISTINCT filename FROM functions WHERE name = 'fill_cache'").fetchall()
+            assert [Path(name).name for (name,) in files] == ["workers.py"]
+
+    def test_native_frames(self, tmp_path: Path) -> None:
+        (tmp_path / "x.py").write_text("def work():\n    return [bytearray(3_000_000)]\nkept = work()\n")
+        command = [sys.executable, "-m", "memray", "run", "--native", "-q", "-o", "x.bin", "x.py"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        (one,) = read(READER, (tmp_path / "x.bin").read_bytes())
+        ((stack, _),) = [key for key, values in one.samples.items() if values[3] >= 3_000_000]
+        names = [frame.split()[0] for frame in stack]
+        assert names.index("work") < len(names) - 1, "native frames are below the Python one"
+
+    def test_pieces(self, fixtures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        raw = (fixtures / "python-memray-all.bin").read_bytes()
+        (whole,) = read(READER, raw)
+        monkeypatch.setattr(reader_of_memray, "PIECE_SAMPLES", 10)
+        assert [one.continues for one in decode(READER, raw)].count(True) > 3
+        assert read(READER, raw) == [whole]
+
+    def test_errors(self, fixtures: Path) -> None:
+        raw = (fixtures / "python-memray-tiny.bin").read_bytes()
+        found = list(
+            READER.decode([Input(raw[:7] + b"\xff" + raw[8:]), Input(raw[:20]), Input(b"memray\x00")])
+        )
+        reasons = [one.reason for one in found if isinstance(one, Failed)]
+        assert reasons[0].startswith(
+            "memray: The provided input file is incompatible with this version of memray."
+        )
+        assert all(one.startswith("memray: ") for one in reasons)
+        assert len(reasons) == 3
+
+    def test_a_capture_that_makes_memray_crash_falls_alone(
+        self, fixtures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        raw = (fixtures / "python-memray-tiny.bin").read_bytes()
+        program = tmp_path / "crash.py"
+        programs = {
+            "import os; os.kill(os.getpid(), 11)": "memray: its reader was ended by signal 11",
+            "import os; os.kill(os.getpid(), 24)": "memray: reading takes more than 60 seconds",
+            "import sys; sys.exit(3)": "memray: its reader ended with 3",
+            "print('[]')": "memray: its reader ended with 0",
+            "print('[\"end\"]')": "memray: the capture has no header",
+            "import sys; sys.stderr.write('Memray ERROR: odd\\n'); print('[\"end\"]')": "memray: odd",
+        }
+        monkeypatch.setattr(reader_of_memray, "_PROGRAM", program)
+        for text, expected in programs.items():
+            program.write_text(text)
+            assert reason(READER, raw) == expected
+
+    def test_memory_is_limited(self, fixtures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reader_of_memray, "MAX_MEMORY_BYTES", 25 << 20)
+        assert reason(READER, (fixtures / "python-memray-all.bin").read_bytes()).startswith("memray: ")
