@@ -104,6 +104,9 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "pprof": f"{__name__}.pprof:Pprof",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
+        "groups": f"{__name__}.folded:Groups",
+        "trie": f"{__name__}.agent_trees:Trie",
+        "tree": f"{__name__}.agent_trees:Tree",
     }
 )
 """Where each format's class is, in the order in which they are tried."""
