@@ -60,7 +60,9 @@ def _decode(
     try:
         meaning = meaning_of(one)
         tree, dropped = read(one)
-        warnings = (f"the root's own value {dropped} belongs to no stack and was left out",) if dropped else ()
+        warnings = (
+            (f"the root's own value {dropped} belongs to no stack and was left out",) if dropped else ()
+        )
         row = Row(number, meaning.name, meaning.labels)
         for count, piece in enumerate(tree.pieces(meaning, len(one.raw))):
             yield Decoded(piece.to_batch(name_reader(one)), [row], count > 0, () if count else warnings)

@@ -83,9 +83,7 @@ class Lines:
             yield from _decode(number, one, counted=False)
 
 
-def _decode(
-    number: int, one: Input, counted: bool, rules: LineRules = LENIENT
-) -> Iterator[Decoded | Failed]:
+def _decode(number: int, one: Input, counted: bool, rules: LineRules = LENIENT) -> Iterator[Decoded | Failed]:
     try:
         meaning = meaning_of(one)
         warnings = _long_line(one.raw, rules)

@@ -51,7 +51,9 @@ def read_nodes(raw: bytes, limits: NodeLimits = NO_LIMITS) -> Iterator[tuple[int
         value, at = _uvarint(raw, at, end)
         children, at = _uvarint(raw, at, end)
         if value > MAX_VALUE:
-            raise CorruptProfile(f"the value of the node at byte {start} is {value}, which does not fit 64 bits")
+            raise CorruptProfile(
+                f"the value of the node at byte {start} is {value}, which does not fit 64 bits"
+            )
         if limits is not NO_LIMITS:
             _check(limits, start, length, children)
         yield len(open_nodes) - 1, name, value
@@ -71,6 +73,8 @@ def _uvarint(raw: bytes, at: int, end: int) -> tuple[int, int]:
 
 def _check(limits: NodeLimits, start: int, length: int, children: int) -> None:
     if limits.name_bytes and length > limits.name_bytes:
-        raise LimitExceeded(f"the node at byte {start} has a name of {length} bytes; limit {limits.name_bytes}")
+        raise LimitExceeded(
+            f"the node at byte {start} has a name of {length} bytes; limit {limits.name_bytes}"
+        )
     if limits.children and children > limits.children:
         raise LimitExceeded(f"the node at byte {start} has {children} children; limit {limits.children}")

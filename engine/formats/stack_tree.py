@@ -74,7 +74,9 @@ class StackTree:
         depths = _numbers(self._depth)[ends]
         total, limit = int(depths.sum()), FREE_FRAMES + FRAMES_PER_BYTE * input_bytes
         if total > limit:
-            raise LimitExceeded(f"the stacks have {total} frames in all; limit {limit} for {input_bytes} bytes")
+            raise LimitExceeded(
+                f"the stacks have {total} frames in all; limit {limit} for {input_bytes} bytes"
+            )
         names = pa.array(self._names, pa.binary())
         # The same frames again and again: a piece ends where the running sum passes the next multiple.
         cuts = np.flatnonzero(np.diff(np.cumsum(depths) // PIECE_FRAMES)) + 1

@@ -60,7 +60,12 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     # A root without text, then one node: its text, its value, its children.
     "trie": Example(
-        b"\x00\x00\x01\x09main;work\x07\x00", b"\x00\x00\x02\x09main;work\x07\x00", 7, "binary", detected=False
+        b"\x00\x00\x01\x09main;work\x07\x00",
+        b"\x00\x00\x02\x09main;work\x07\x00",
+        7,
+        "binary",
+        detected=False,
+        recordings=("agent-cpu.trie", "agent-inuse_space.trie"),
     ),
     "tree": Example(
         b"\x00\x00\x01\x04main\x00\x01\x04work\x07\x00",
@@ -68,5 +73,6 @@ EXAMPLES: Mapping[str, Example] = {
         7,
         "binary",
         detected=False,
+        recordings=("agent-cpu.tree", "agent-inuse_space.tree"),
     ),
 }
