@@ -5,6 +5,7 @@
 set -eu
 cd "$(dirname "$0")"
 made=$(mktemp -d)
-python -m grpc_tools.protoc --proto_path=flameduck=. --python_out="$made" --pyi_out="$made" flameduck/profile.proto flameduck/profile_columns.proto
+python -m grpc_tools.protoc --proto_path=flameduck=. --python_out="$made" --pyi_out="$made" flameduck/profile.proto flameduck/profile_columns.proto \
+    flameduck/querier.proto
 mv "$made"/flameduck/* .
 rm -r "$made"
