@@ -15,7 +15,7 @@ from .merged import Merged
 from .querier import Labels, Querier
 from .slices import Slice
 from .source import Source
-from .stored import StoredSlices, own_labels
+from .stored import StoredSlices
 
 _EXACT = 2.0**53
 """From here on the source's totals, which are floating point numbers, are rounded."""
@@ -47,7 +47,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Part:
-    """All series of a type that may have profiles in a slice, of which a series is stored whole or not at all."""
+    """All series of a type that may have profiles in a slice, of which a series is stored whole or not at all.
+
+    `series` are their own labels: what follows from the type is left out.
+    """
 
     asked: Asked
     kind: ProfileType
@@ -57,34 +60,39 @@ class Part:
     def uploads(self, stored: StoredSlices, findings: Findings) -> Iterator[Upload]:
         """What is missing. Raises what the source's answers raise; a single bad profile is refused instead."""
         totals = self._totals(self.slice.start_ms)
-        known: dict[Labels, tuple[Slice, int]] = {}
-        for labels in totals:
-            found = stored.find(self._stored_labels(labels), str(self.kind), self.slice)
-            if found is not None:
-                known[labels] = found
-        findings.known += len(known)
-        changed = [
-            one for one, (taken, total) in known.items() if taken == self.slice and total != totals[one]
-        ]
-        if len(known) == len(totals) and not changed:
+        found = {one: stored.find(self._stored_labels(one), str(self.kind), self.slice) for one in totals}
+        missing = sorted((one for one, known in found.items() if known is None), key=sorted)
+        findings.known += len(totals) - len(missing)
+        # How much was stored of this very slice, where it is not what the source holds now.
+        before = {one: known[1] for one, known in found.items() if known and known[0] == self.slice}
+        changed = {one: total for one, total in before.items() if not _same(total, totals[one])}
+        if not missing and not changed:
             return
         # A range ends with a ms that is the beginning of the next slice too: few profiles lie on it.
         at_end = self._totals(self.slice.end_ms - 1)
-        for labels in changed:
-            self._compare(labels, totals[labels], at_end, known[labels][1], findings)
-        if self.kind.is_gauge and len(known) < len(totals):
+        for labels, total in changed.items():
+            if not totals[labels] - at_end.get(labels, 0) <= total <= totals[labels]:
+                findings.warn(
+                    f"{self._origin(labels)}: the source's total is {totals[labels]:.0f} now, "
+                    f"and was {total} when it was stored"
+                )
+        if missing and self.kind.is_gauge:
             findings.warn(
                 f"{self.kind}: a state rather than an increment: a slice adds up the states of all profiles in it, "
                 "as its source does; a --step as long as the time between two profiles keeps them apart"
             )
-        for labels in sorted(totals.keys() - known.keys(), key=sorted):
-            try:
-                merged = self._merged(labels, totals[labels], labels in at_end, findings)
-            except InputError as error:
-                findings.refused.append(Refused(self._origin(labels), str(error)))
-                continue
-            if merged.total:
-                yield self._upload(labels, merged)
+        for labels in missing:
+            yield from self._missing(labels, totals[labels], labels in at_end, findings)
+
+    def _missing(self, labels: Labels, total: float, at_end: bool, findings: Findings) -> Iterator[Upload]:
+        """One series, unless nothing of it is left, or it is refused."""
+        try:
+            merged = self._merged(labels, total, at_end, findings)
+        except InputError as error:
+            findings.refused.append(Refused(self._origin(labels), str(error)))
+            return
+        if merged.total:
+            yield self._upload(labels, merged)
 
     def _totals(self, start_ms: int) -> dict[Labels, float]:
         """The source's totals of each of the series from a time to the slice's end, both included."""
@@ -119,21 +127,11 @@ class Part:
         only = self._only(labels)
         return Merged(self.asked.querier.merged(str(self.kind), only, start_ms, self.slice.end_ms))
 
-    def _compare(
-        self, labels: Labels, total: float, at_end: Mapping[Labels, float], stored: int, findings: Findings
-    ) -> None:
-        """Warn when the source holds more, or less, than it did when the slice was stored."""
-        now = total - (self._fetch(labels, self.slice.end_ms).total if labels in at_end else 0)
-        if not _same(stored, now):
-            findings.warn(
-                f"{self._origin(labels)}: the source's total is {now:.0f} now, and was {stored} when it was stored"
-            )
-
     def _stored_labels(self, labels: Labels) -> Labels:
-        return frozenset({**self.asked.labels, **dict(own_labels(labels))}.items())
+        return frozenset({**self.asked.labels, **dict(labels)}.items())
 
     def _origin(self, labels: Labels) -> str:
-        return f"{self.asked.source.name} {self.kind} {_selector(dict(own_labels(labels)))} {self.slice}"
+        return f"{self.asked.source.name} {self.kind} {_selector(dict(labels))} {self.slice}"
 
     def _upload(self, labels: Labels, merged: Merged) -> Upload:
         return Upload(

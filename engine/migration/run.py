@@ -21,7 +21,7 @@ from .part import Asked, Findings, Part
 from .querier import PATIENT, Labels, Patience, Querier
 from .slices import NS_PER_MS, Slice, grid, grid_length
 from .source import Source
-from .stored import StoredSlices, read_stored
+from .stored import StoredSlices, own_labels, read_stored
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -150,7 +150,7 @@ class Migration:
     def _slice(self, one: Slice, stored: StoredSlices) -> Iterator[Upload]:
         by_type: dict[str, list[Labels]] = defaultdict(list)
         for labels in self._querier.series(self._wanted.selector, one.start_ms, one.end_ms):
-            by_type[dict(labels).get(PROFILE_TYPE, "")].append(labels)
+            by_type[dict(labels).get(PROFILE_TYPE, "")].append(own_labels(labels))
         for profile_type in sorted(by_type):
             kind = parse_profile_type(profile_type)
             for part in one.cut(stored.ends_ms(profile_type)):
