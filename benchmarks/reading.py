@@ -28,13 +28,17 @@ def read_bytes(raw: bytes) -> object:
 
 @dataclass(frozen=True)
 class Reading:
-    """One input of a format: its inflated bytes, and what the values of each profile type must add up to."""
+    """One input of a format: its inflated bytes, and what the values of each profile type must add up to.
+
+    `detected` is false for formats that only `--input-format` can name.
+    """
 
     format: str
     raw: bytes
     totals: dict[str, int]
     bare: Callable[[bytes], object] = load_json
     rounds: int = 3
+    detected: bool = True
 
 
 def measure_reading(one: Reading) -> None:
@@ -77,4 +81,5 @@ def totals_of(outcome: Outcome) -> dict[str, int]:
 
 
 def _read(one: Reading) -> Outcome:
-    return decode_and_normalise([Upload(one.raw, {}, "bench", START_NS)], DecodeLimits())
+    named = "" if one.detected else one.format
+    return decode_and_normalise([Upload(one.raw, {}, "bench", START_NS, input_format=named)], DecodeLimits())

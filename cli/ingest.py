@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from .asking import report
+from .ingest_source import SourceOptions, migrate, refuse_misplaced, source_of, source_options
 from .options import StoreOptions, only_store_options, packed, time_ns
 from .output import write_text
 from .progress import progress_bar
@@ -32,6 +33,11 @@ class SaidOptions:
     input_format: str
     raw_names: bool
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels alone. Raises a usage error."""
+        return dict(map(_label, self.label))
+
     def upload_options(self) -> UploadOptions:
         """The same as the engine takes it. Raises `InvalidTime`, or a usage error on a label."""
         import time
@@ -39,7 +45,7 @@ class SaidOptions:
         from ..engine.uploads import UploadOptions
         from ..schema.labels import SERVICE_NAME
 
-        labels = dict(map(_label, self.label))
+        labels = self.labels
         if self.service:
             labels[SERVICE_NAME] = self.service
         return UploadOptions(
@@ -86,6 +92,7 @@ said_options = packed(
 @click.argument("paths", nargs=-1, required=True, metavar="PATHS...", type=click.Path())
 @only_store_options
 @said_options
+@source_options
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=0), default=0, help="Worker processes; by default one a core."
 )
@@ -97,18 +104,50 @@ said_options = packed(
     show_default=True,
     help="Format of the report.",
 )
-def command(paths: Sequence[str], store: StoreOptions, said: SaidOptions, jobs: int, format: str) -> None:
+@click.pass_context
+def command(
+    context: click.Context,
+    paths: Sequence[str],
+    store: StoreOptions,
+    said: SaidOptions,
+    taken: SourceOptions,
+    jobs: int,
+    format: str,
+) -> None:
     """Store profiles: files, directories, globs in quotes, - for standard input, https:// or s3:// URLs.
 
     What is stored already is not stored again. A file that cannot be read is refused with its reason, the
     others are stored, and the exit code is 1.
+
+    pyroscope://host:4040 (pyroscopes:// with TLS) takes the profiles of a running Pyroscope: for each series and
+    each --step of time one merged profile, checked against its totals. A run that broke off is run again.
 
     \b
     Example:
       flameduck ingest profiles/ --service checkout --label region=eu
       flameduck ingest 'logs/*.folded' --time 2026-11-01T12:00:00Z --store s3://bucket/profiles
       curl -s localhost:6060/debug/pprof/heap | flameduck ingest - --service checkout
+      flameduck ingest pyroscope://localhost:4040 -q '{service_name="checkout"}' --from -7d
     """
+    source = source_of(paths)
+    refuse_misplaced(context, *(_NOT_OF_SOURCES if source else _NOT_OF_FILES))
+    if source:
+        _write_report(_ingest_source(source, store, said, taken, jobs), format)
+    else:
+        _write_report(_ingest_files(paths, store, said, jobs), format)
+
+
+_NOT_OF_SOURCES = (
+    ("service", "name", "time", "rules", "input_format", "raw_names"),
+    "to a Pyroscope: its profiles are stored as they are there",
+)
+_NOT_OF_FILES = (
+    ("query", "start", "end", "step", "header", "source_tenant", "keep_mismatches"),
+    "to files: it is for pyroscope://",
+)
+
+
+def _ingest_files(paths: Sequence[str], store: StoreOptions, said: SaidOptions, jobs: int) -> IngestReport:
     from ..engine.opening import open_store
     from ..engine.uploads import Uploads
     from ..schema.request import IngestOptions
@@ -120,7 +159,19 @@ def command(paths: Sequence[str], store: StoreOptions, said: SaidOptions, jobs: 
             done = database.ingest(uploads, IngestOptions(jobs, progress))
     finally:
         database.close()
-    _write_report(replace(done, refused=(*done.refused, *uploads.refused)), format)
+    return replace(done, refused=(*done.refused, *uploads.refused))
+
+
+def _ingest_source(
+    source: str, store: StoreOptions, said: SaidOptions, taken: SourceOptions, jobs: int
+) -> IngestReport:
+    from ..engine.opening import open_store
+
+    database = open_store(store.store, store.tenant)
+    try:
+        return migrate(database, source, taken, said.labels, jobs)
+    finally:
+        database.close()
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -65,10 +65,9 @@ def parse_selector(text: str) -> tuple[Matcher, ...]:
     stripped = text.strip()
     if not stripped:
         raise InvalidSelector("the selector is empty; `{}` selects everything")
-    # promql-parser refuses selectors that match the empty string, which are valid here, unless a name leads.
     named = not stripped.startswith("{")
     try:
-        tree = promql_parser.parse(stripped if named else "x" + stripped)
+        tree = _parse(stripped)
     except ValueError as error:
         raise InvalidSelector(f"selector {text!r}: {error}") from None
     if (
@@ -87,6 +86,18 @@ def parse_selector(text: str) -> tuple[Matcher, ...]:
         if matcher.op.endswith("~"):
             match_whole(pa.array([], pa.string()), matcher.value)
     return tuple(matchers)
+
+
+def _parse(text: str) -> object:
+    """What promql-parser makes of a selector. Raises `ValueError`."""
+    try:
+        return promql_parser.parse(text)
+    except ValueError:
+        if not text.startswith("{"):
+            raise
+    # It refuses selectors that match the empty string, which are valid here, unless a name leads; and then it
+    # refuses a matcher on the name.
+    return promql_parser.parse("x" + text)
 
 
 def selects(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:

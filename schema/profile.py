@@ -27,7 +27,8 @@ class Upload:
 
     `sample_rate_hz` and `duration_ns` are what the client said of formats that do not say it (0: nothing was said).
     `raw_names` keeps function names from being made readable. `attachments` are other files that came with this
-    one, by name, such as the labels of a JFR recording.
+    one, by name, such as the labels of a JFR recording. `identity`, if there is one, tells the upload from others in
+    place of its bytes: for what is written in another order each time it is asked for.
     """
 
     data: bytes
@@ -42,6 +43,7 @@ class Upload:
     duration_ns: int = 0
     raw_names: bool = False
     attachments: Mapping[str, bytes] = field(default_factory=dict)
+    identity: str = ""
 
 
 def _list_of(**columns: pa.DataType) -> pa.DataType:

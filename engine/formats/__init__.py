@@ -120,6 +120,9 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "py-spy": f"{__name__}.py_spy:PySpy",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
+        "groups": f"{__name__}.folded:Groups",
+        "trie": f"{__name__}.agent_trees:Trie",
+        "tree": f"{__name__}.agent_trees:Tree",
     }
 )
 """Where each format's class is, in the order in which they are tried."""

@@ -9,16 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+
 from ...schema.errors import CorruptProfile
 from ...schema.labels import SERVICE_NAME
 from . import Input
-from .profile_columns import ProfileHeader, ValueType
+from .profile_columns import IntArray, ProfileHeader, ValueType
 
 SAMPLE_RATE_HZ = 100
 """Of clients that do not say theirs."""
 
 _PROCESS_CPU, _WALL, _MEMORY, _MUTEX, _BLOCK = "process_cpu", "wall", "memory", "mutex", "block"
 _SAMPLES: ValueType = ("samples", "count")
+_MAX_VALUE = 2.0**63
 
 
 def _kinds() -> Mapping[str, tuple[str, ValueType]]:
@@ -66,6 +69,12 @@ class Meaning:
     def header(self) -> ProfileHeader:
         """The same, as a profile says it."""
         return ProfileHeader((self.value_type,), self.period_type, self.period)
+
+    def values(self, counts: IntArray) -> IntArray:
+        """What counts are worth. Raises `CorruptProfile` when that does not fit 64 bits."""
+        if self.scale > 1 and np.abs(counts.astype(np.float64)).sum() * self.scale >= _MAX_VALUE:
+            raise CorruptProfile(f"the counts, times {self.scale}, do not fit 64 bits")
+        return counts * self.scale
 
 
 def meaning_of(one: Input) -> Meaning:

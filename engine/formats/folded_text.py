@@ -16,11 +16,28 @@ PIECE_BYTES = 16 << 20
 U8Array = npt.NDArray[np.uint8]
 IntArray = npt.NDArray[np.int64]
 
-_NEWLINE, _SPACE, _MINUS, _ZERO, _NINE = b"\n -09"
-_TRAILING = np.frombuffer(b" \t\r", np.uint8)
-_MOST_TRAILING = 64
+_NEWLINE, _SPACE, _MINUS, _PLUS, _ZERO, _NINE = b"\n -+09"
 _MAX_DIGITS = 19
 _MAX_COUNT = np.uint64(2**63 - 1)
+
+
+@dataclass(frozen=True)
+class LineRules:
+    """What a line is taken for: up to `most_trailing` bytes of `trailing` at its end do not count.
+
+    `comments` are passed over before the first stack; `plus` allows a sign before a count. Nothing is read from a
+    line of more than `longest` bytes on (0: such a line is refused).
+    """
+
+    comments: bool = True
+    trailing: bytes = b" \t\r"
+    most_trailing: int = 64
+    plus: bool = False
+    longest: int = 0
+
+
+LENIENT = LineRules()
+"""For files, which many tools write."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +65,28 @@ class SplitLines:
     skipped: int
 
 
-def read_pieces(raw: bytes, counted: bool) -> Iterator[Piece]:
+def read_pieces(raw: bytes, counted: bool, rules: LineRules = LENIENT) -> Iterator[Piece]:
     """The pieces of a text, at least one. Without `counted`, each line is a stack and counts 1.
 
     Raises `CorruptProfile` naming the line, `LimitExceeded` for a line without end.
     """
-    for lines in _pieces(raw, _skip_comments(raw) if counted else 0):
+    for lines in _pieces(raw, _skip_comments(raw) if counted and rules.comments else 0, rules):
         yield lines.read(counted)
 
 
 def split_pieces(raw: bytes) -> Iterator[SplitLines]:
     """The same for texts whose lines end in something else than one count. Raises `LimitExceeded`."""
-    for lines in _pieces(raw, _skip_comments(raw)):
+    for lines in _pieces(raw, _skip_comments(raw), LENIENT):
         yield lines.split()
 
 
-def _pieces(raw: bytes, at: int) -> Iterator[_Lines]:
+def _pieces(raw: bytes, at: int, rules: LineRules) -> Iterator[_Lines]:
+    end = end_of_lines(raw, rules.longest)
     line_number = 1 + raw.count(b"\n", 0, at)
     while True:
-        stop = _end_of_piece(raw, at, line_number)
-        yield _Lines(raw, at, stop, line_number)
-        if stop >= len(raw):
+        stop = _end_of_piece(raw, at, end, line_number)
+        yield _Lines(raw, (at, stop), line_number, rules)
+        if stop >= end:
             return
         line_number += raw.count(b"\n", at, stop)
         at = stop
@@ -81,9 +99,20 @@ def _skip_comments(raw: bytes) -> int:
     return at
 
 
-def _end_of_piece(raw: bytes, at: int, line_number: int) -> int:
-    if len(raw) - at <= PIECE_BYTES:
-        return len(raw)
+def end_of_lines(raw: bytes, longest: int) -> int:
+    """Where the first line of more than `longest` bytes begins, or where the text ends; 0: lines of any length."""
+    at = 0 if longest else len(raw)
+    while len(raw) - at > longest:
+        newline = raw.rfind(b"\n", at, at + longest + 1)
+        if newline < 0:
+            return at
+        at = newline + 1
+    return len(raw)
+
+
+def _end_of_piece(raw: bytes, at: int, end: int, line_number: int) -> int:
+    if end - at <= PIECE_BYTES:
+        return end
     newline = raw.rfind(b"\n", at, at + PIECE_BYTES)
     if newline < 0:
         raise LimitExceeded(f"line {line_number} is longer than {PIECE_BYTES} bytes")
@@ -91,17 +120,20 @@ def _end_of_piece(raw: bytes, at: int, line_number: int) -> int:
 
 
 class _Lines:
-    """The lines of `raw[start:stop]`: where each begins, and where it ends but for trailing space."""
+    """The lines of a stretch of `raw`: where each begins, and where it ends but for trailing space."""
 
-    def __init__(self, raw: bytes, start: int, stop: int, first_number: int) -> None:
+    def __init__(self, raw: bytes, bounds: tuple[int, int], first_number: int, rules: LineRules) -> None:
+        start, stop = bounds
         self._bytes = np.frombuffer(raw, np.uint8, stop - start, start)
         self._first_number = first_number
+        self._plus = rules.plus
+        trailing_bytes = np.frombuffer(rules.trailing, np.uint8)
         newlines = np.flatnonzero(self._bytes == _NEWLINE)
         self._starts = np.append(0, newlines + 1)
         self._ends = np.append(newlines, len(self._bytes))
-        for _ in range(_MOST_TRAILING):
+        for _ in range(rules.most_trailing):
             last = self._bytes[np.maximum(self._ends - 1, 0)] if len(self._bytes) else np.zeros(1, np.uint8)
-            trailing = (self._ends > self._starts) & np.isin(last, _TRAILING)
+            trailing = (self._ends > self._starts) & np.isin(last, trailing_bytes)
             if not trailing.any():
                 break
             self._ends[trailing] -= 1
@@ -151,8 +183,9 @@ class _Lines:
     def _counts(self, starts: IntArray, lines: IntArray) -> IntArray:
         """The integers from `starts` to the end of each of `lines`, digit by digit."""
         ends = self._ends[lines]
-        negative = self._bytes[np.minimum(starts, len(self._bytes) - 1)] == _MINUS
-        starts = starts + negative
+        first = self._bytes[np.minimum(starts, len(self._bytes) - 1)]
+        negative = first == _MINUS
+        starts = starts + (negative | (first == _PLUS) if self._plus else negative)
         width = ends - starts
         bad = (width < 1) | (width > _MAX_DIGITS)
         values = np.zeros(len(lines), np.uint64)

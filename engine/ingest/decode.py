@@ -225,4 +225,4 @@ def _upload_id(upload: Upload, raw: bytes, attachments: Mapping[str, bytes]) -> 
         said[METRIC_NAME] = upload.name
     for name, data in attachments.items():
         said[f"attachment {name}"] = identity.profile_id("", {}, data).hex()
-    return identity.profile_id(upload.sample_id, said, raw)
+    return identity.profile_id(upload.sample_id, said, upload.identity.encode() or raw)

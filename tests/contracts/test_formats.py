@@ -53,7 +53,8 @@ def test_an_example_is_detected(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "recording"), [(name, file) for name, one in EXAMPLES.items() for file in one.recordings]
+    ("name", "recording"),
+    [(name, file) for name, one in EXAMPLES.items() if one.detected for file in one.recordings],
 )
 def test_a_recording_is_detected(name: str, recording: str) -> None:
     raw = inflate((FIXTURES / recording).read_bytes(), 1 << 30)

@@ -190,4 +190,24 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     "folded": Example(b"main;work 3\nmain;work 4\n", b"main;work 3\nmain x\n", 7, "text"),
     "lines": Example(b"main;work\n\nmain;work\n", b"x" * (17 << 20), 2, "text", detected=False),
+    "groups": Example(
+        b"main;work 3\nmain;work +4\n", b"main;work 3\nmain;work 4 \n", 7, "text", detected=False
+    ),
+    # A root without text, then one node: its text, its value, its children.
+    "trie": Example(
+        b"\x00\x00\x01\x09main;work\x07\x00",
+        b"\x00\x00\x02\x09main;work\x07\x00",
+        7,
+        "binary",
+        detected=False,
+        recordings=("agent-cpu.trie", "agent-inuse_space.trie"),
+    ),
+    "tree": Example(
+        b"\x00\x00\x01\x04main\x00\x01\x04work\x07\x00",
+        b"\x00\x00\x01\x04main\x00\x01\x05work\x07\x00",
+        7,
+        "binary",
+        detected=False,
+        recordings=("agent-cpu.tree", "agent-inuse_space.tree"),
+    ),
 }

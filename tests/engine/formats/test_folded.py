@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from flameduck.engine import formats
 from flameduck.engine.formats import Decoded, Failed, Format, Input, app_names, folded_text
-from flameduck.engine.formats.folded import Folded, Lines
+from flameduck.engine.formats.folded import Folded, Groups, Lines
 from flameduck.schema.profile import Rules
 
 FOLDED, LINES = Folded(), Lines()
@@ -256,3 +256,38 @@ def test_reading_is_fast() -> None:
     start = time.process_time()
     decode(text)
     assert len(text) / (time.process_time() - start) > 20e6, "bytes a second"
+
+
+GROUPS: dict[str, tuple[bytes, dict[str, int]]] = {
+    "plain": (b"main;work 3\nmain 2\n", {"main;work": 3, "main": 2}),
+    "a comment is a stack": (b"# a 1\nb 2\n", {"# a": 1, "b": 2}),
+    "a line without a space is nothing": (b"a 1\n\nb\nc\td\n", {"a": 1}),
+    "signs": (b"a +1\nb -2\n", {"a": 1, "b": -2}),
+    "windows": (b"a 1\r\nb 2\r\n", {"a": 1, "b": 2}),
+    "a stack without frames": (b" 5\n", {"": 5}),
+    "the longest line": (b"a 1\n" + b"b" * 65_533 + b" 7\nc 2\n", {"a": 1, "b" * 65_533: 7, "c": 2}),
+    "a longer line ends the text": (b"a 1\n" + b"b" * 65_534 + b" 7\nc 2\n", {"a": 1}),
+    "a longer line at the end": (b"a 1\n" + b"b" * 65_536, {"a": 1}),
+    "empty": (b"", {}),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_groups_are_read_to_the_letter(name: str) -> None:
+    text, expected = GROUPS[name]
+    assert stacks(decode(text, Groups())) == expected
+
+
+@pytest.mark.parametrize(
+    "text", [b"a 1 \n", b"a \n", b"a 1\t\n", b"a 1\r\r\n", b"a ++1\n", b"a 1.0\n", b"a +\n"]
+)
+def test_a_count_of_groups_is_an_integer_and_nothing_else(text: bytes) -> None:
+    assert "is not a 64-bit integer" in reason(text, Groups())
+
+
+def test_what_groups_leave_out_is_said() -> None:
+    (decoded,) = decode(b"a 1\nb\n" + b"c" * 70_000 + b" 1\n", Groups())
+    assert decoded.warnings == (
+        "line 3 is longer than 65535 bytes: it and what follows were left out",
+        "1 lines without a count were left out",
+    )
