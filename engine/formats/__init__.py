@@ -102,6 +102,14 @@ class Format(Protocol):
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "pprof": f"{__name__}.pprof:Pprof",
+        "firefox": f"{__name__}.firefox:Firefox",
+        "stackprof": f"{__name__}.stackprof:Stackprof",
+        "sample": f"{__name__}.macos_sample:MacosSample",
+        "jstack": f"{__name__}.jstack:Jstack",
+        "pprof-text": f"{__name__}.pprof_text:PprofText",
+        "goroutine-dump": f"{__name__}.goroutine_dump:GoroutineDump",
+        "bpftrace": f"{__name__}.bpftrace:Bpftrace",
+        "dtrace": f"{__name__}.dtrace:Dtrace",
         "folded": f"{__name__}.folded:Folded",
         "lines": f"{__name__}.folded:Lines",
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from flameduck.schema.proto import profile_pb2
+from tests.engine.formats import text_examples
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -16,9 +17,9 @@ Kind = Literal["proto", "text", "json", "binary"]
 
 @dataclass(frozen=True)
 class Example:
-    """An input that means one stack with one value, and one that cannot be read.
+    """An input that means one stack, and one that cannot be read.
 
-    `stack` is leaf first. `detected` is false for formats that only `--input-format` can name. `recordings` are
+    `value` is that of the first sample type, `stack` is leaf first. `detected` is false for formats that only `--input-format` can name. `recordings` are
     fixtures of the format; `kind` says how the fuzzers spoil it.
     """
 
@@ -47,6 +48,20 @@ def _pprof() -> bytes:
 
 EXAMPLES: Mapping[str, Example] = {
     "pprof": Example(_pprof(), _pprof()[:-2], 7, "proto", recordings=("rust-cpu.pb", "go-cpu.pb.gz")),
+    "firefox": Example(
+        text_examples.FIREFOX, b'{"meta": {"interval": 1, "version": 3}, "threads": 5}', 7, "json"
+    ),
+    "stackprof": Example(
+        text_examples.STACKPROF, text_examples.STACKPROF.replace(b"[2, 10", b"[2, 11"), 7, "json"
+    ),
+    "sample": Example(text_examples.SAMPLE, b"Analysis of sampling nothing", 7, "text"),
+    "jstack": Example(text_examples.JSTACK, b"no dump\n", 1, "text"),
+    "pprof-text": Example(text_examples.PPROF_TEXT, b"goroutine profile: total 7\n7 @ main\n", 7, "text"),
+    "goroutine-dump": Example(
+        text_examples.GOROUTINES, b"no goroutine\n", 1, "text", stack=("app.work", "main.main")
+    ),
+    "bpftrace": Example(text_examples.BPFTRACE, b"@[\n    work+12\n]: many\n", 7, "text"),
+    "dtrace": Example(text_examples.DTRACE, b"   app`main+0x3\n", 7, "text"),
     "folded": Example(
         b"main;work 3\nmain;work 4\n",
         b"main;work 3\nmain x\n",
