@@ -37,6 +37,7 @@ _ADDRESS = re.compile(r"(?:0x)?([0-9a-f]{1,16})")
 _KERNEL_ENTRY = re.compile(
     rb"\s*(entry_|asm_|do_syscall_64|ret_from_fork|el0t?_|secondary_startup|start_secondary)"
 )
+_SAMPLES: ValueType = ("samples", "count")
 _MOST_MAPS = 200
 _MOST_LINES = 100_000
 
@@ -203,9 +204,14 @@ class _Map:
 
     def read(self, bounds: Sequence[int]) -> Iterator[Decoded]:
         """The pieces of the profile; none when no entry has a stack."""
-        has_stack = False
+        has_stack = is_settled = False
         for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
             for entry in _entries(read_lines(self._raw, start, stop)):
+                if not is_settled and not _COUNT.fullmatch(entry.value[0] if entry.value else b""):
+                    # Of a histogram or of statistics it is the events that are counted.
+                    self._scale = 1
+                    self._profile.builder.header = ProfileHeader((_SAMPLES,))
+                is_settled = True
                 has_stack = has_stack or bool(entry.stacks)
                 stack = list(map(self._frames.__getitem__, entry.frames()))
                 self._profile.add(stack, (self._value(entry, start),), self._labels_of(tuple(entry.parts)))
@@ -252,4 +258,4 @@ def _unit_of(name: str) -> tuple[ValueType, int]:
     unit = name.rpartition("_")[2]
     if unit in _UNITS:
         return _UNITS[unit]
-    return ("samples", "count"), 1
+    return _SAMPLES, 1

@@ -122,7 +122,7 @@ def _kind_of(title: bytes) -> _Kind:
         return _Kind(name, (("contentions", "count"), ("delay", "nanoseconds")))
     count = _COUNT_TITLE.fullmatch(title)
     if count:
-        name = text_of(count.group(1))
+        name = count.group(1).decode("utf-8", "replace")
         return _Kind(name, ((name, "count"),))
     raise CorruptProfile("the first line is no title as 'goroutine profile: total 7'")
 
@@ -193,7 +193,9 @@ class _Text:
     def _add(self, record: _Record | None) -> None:
         if record is not None:
             # Addresses are of what is returned to; the call is before it.
-            stack = record.stack or [self._frames.bare(int(one, 16) - 1) for one in record.addresses.split() if int(one, 16)]
+            stack = record.stack or [
+                self._frames.bare(int(one, 16) - 1) for one in record.addresses.split() if int(one, 16)
+            ]
             self._profile.add(stack, record.values, record.labels)
 
     def _set(self, setting: re.Match[bytes]) -> None:

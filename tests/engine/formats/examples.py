@@ -49,18 +49,55 @@ def _pprof() -> bytes:
 EXAMPLES: Mapping[str, Example] = {
     "pprof": Example(_pprof(), _pprof()[:-2], 7, "proto", recordings=("rust-cpu.pb", "go-cpu.pb.gz")),
     "firefox": Example(
-        text_examples.FIREFOX, b'{"meta": {"interval": 1, "version": 3}, "threads": 5}', 7, "json"
+        text_examples.FIREFOX,
+        b'{"meta": {"interval": 1, "version": 3}, "threads": 5}',
+        7,
+        "json",
+        recordings=(
+            "samply.json",
+            "firefox-gecko.json.gz",
+        ),
     ),
     "stackprof": Example(
-        text_examples.STACKPROF, text_examples.STACKPROF.replace(b"[2, 10", b"[2, 11"), 7, "json"
+        text_examples.STACKPROF,
+        text_examples.STACKPROF.replace(b"[2, 10", b"[2, 11"),
+        7,
+        "json",
+        recordings=(
+            "ruby-cpu.stackprof.json",
+            "ruby-wall.stackprof.json",
+            "ruby-object.stackprof.json",
+            "ruby-flat.stackprof.json",
+        ),
     ),
     "sample": Example(text_examples.SAMPLE, b"Analysis of sampling nothing", 7, "text"),
-    "jstack": Example(text_examples.JSTACK, b"no dump\n", 1, "text"),
-    "pprof-text": Example(text_examples.PPROF_TEXT, b"goroutine profile: total 7\n7 @ main\n", 7, "text"),
-    "goroutine-dump": Example(
-        text_examples.GOROUTINES, b"no goroutine\n", 1, "text", stack=("app.work", "main.main")
+    "jstack": Example(text_examples.JSTACK, b"no dump\n", 1, "text", recordings=("java.jstack.txt",)),
+    "pprof-text": Example(
+        text_examples.PPROF_TEXT,
+        b"goroutine profile: total 7\n7 @ main\n",
+        7,
+        "text",
+        recordings=(
+            "go-goroutine-text.txt",
+            "go-heap-text.txt",
+            "go-mutex-text.txt",
+            "go-block-text.txt",
+        ),
     ),
-    "bpftrace": Example(text_examples.BPFTRACE, b"@[\n    work+12\n]: many\n", 7, "text"),
+    "goroutine-dump": Example(
+        text_examples.GOROUTINES,
+        b"no goroutine\n",
+        1,
+        "text",
+        stack=("app.work", "main.main"),
+        recordings=(
+            "go-goroutine-dump.txt",
+            "go-panic.txt",
+        ),
+    ),
+    "bpftrace": Example(
+        text_examples.BPFTRACE, b"@[\n    work+12\n]: many\n", 7, "text", recordings=("bpftrace.txt",)
+    ),
     "dtrace": Example(text_examples.DTRACE, b"   app`main+0x3\n", 7, "text"),
     "folded": Example(
         b"main;work 3\nmain;work 4\n",
