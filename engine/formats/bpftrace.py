@@ -31,7 +31,7 @@ _COUNT = re.compile(rb"-?\d{1,19}")
 _STATISTICS = re.compile(rb"count (\d{1,19}), average -?\d+, total -?\d+")
 _BUCKET = re.compile(rb"[\[(].*[\])] +(\d{1,19}) \|[@ ]*\|")
 _FRAME = re.compile(
-    r"(?:(?P<address>[0-9a-f]{6,16}) )?(?P<name>.+?)(?:\+(?:0x[0-9a-f]+|\d+))?(?: \((?P<file>[^()]+)\))?"
+    r"(?:(?P<address>[0-9a-f]{4,16}) )?(?P<name>.+?)(?:\+(?:0x[0-9a-f]+|\d+))?(?: \((?P<file>[^()]+)\))?"
 )
 _ADDRESS = re.compile(r"(?:0x)?([0-9a-f]{1,16})")
 _KERNEL_ENTRY = re.compile(

@@ -32,6 +32,7 @@ _BUCKET = re.compile(rb"\s*[<>=]*\s*-?\d+\s*\|[@ ]*\s(\d{1,19})\s*")
 _DISTRIBUTION = re.compile(rb"\s*(?:value|key)\s+-+ Distribution -+.*")
 _FRAME = re.compile(r"(?:(?P<module>[^\s`]+)`)?(?P<name>.+?)(?:\+0x[0-9a-f]+)?")
 _ADDRESS = re.compile(r"0x([0-9a-f]{1,16})")
+_COLUMNS = re.compile(rb"\s{2,}")
 _MOST_LINES = 100_000
 
 
@@ -90,7 +91,7 @@ class _Blocks:
                 yield self._end((), self._events)
             count = self._take(line)
             if count is not None:
-                yield self._end((count[0],) if count[0] else (), count[1])
+                yield self._end(_COLUMNS.split(count[0]) if count[0] else (), count[1])
         if self._events >= 0:
             yield self._end((), self._events)
         elif self._stack:
@@ -100,6 +101,8 @@ class _Blocks:
         """A line of a block; what it counts and a key before that, where it ends the block."""
         text = line.strip()
         if not text:
+            # A key stands right above its stack.
+            self._keys = self._keys if self._stack else []
             return None
         indent = len(line) - len(line.lstrip())
         count = _COUNT.fullmatch(line) if self._stack else None
@@ -111,10 +114,8 @@ class _Blocks:
             self._stack.append(text)
             if len(self._stack) > _MOST_LINES:
                 raise LimitExceeded(f"a stack of more than {_MOST_LINES} frames")
-        elif indent and not self._stack:
-            self._keys = [text]
         elif indent:
-            self._keys.append(text)
+            self._keys = _COLUMNS.split(text)
         return None
 
     def _end(self, keys: Sequence[bytes], count: int) -> tuple[list[bytes], list[bytes], int]:

@@ -19,8 +19,8 @@ Kind = Literal["proto", "text", "json", "binary"]
 class Example:
     """An input that means one stack, and one that cannot be read.
 
-    `value` is that of the first sample type, `stack` is leaf first. `detected` is false for formats that only `--input-format` can name. `recordings` are
-    fixtures of the format; `kind` says how the fuzzers spoil it.
+    `value` is that of the first sample type, `stack` is leaf first. `detected` is false for formats that only
+    `--input-format` can name. `recordings` are fixtures of the format; `kind` says how the fuzzers spoil it.
     """
 
     good: bytes
