@@ -11,6 +11,7 @@ Source of the format: `docs-developer/CHANGELOG-formats.md` and `src/types/profi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import isfinite
 
 import msgspec
@@ -21,7 +22,7 @@ from . import Decoded, Failed, Input, Row
 from .firefox_measures import ALLOCATIONS, Measure, allocation_values, measure_of, nanoseconds
 from .firefox_stacks import Stacks
 from .firefox_symbols import Lib
-from .firefox_threads import ProcessedThread, Shared, SharedStacks, Thread, refuse_stacks
+from .firefox_threads import ProcessedThread, Shared, SharedStacks, Thread, ThreadSamples, refuse_stacks
 from .gecko import GeckoThread
 from .json_document import decode_json
 from .json_head import json_paths
@@ -93,6 +94,7 @@ class _Reader:
         self._names = name_reader(one)
         self._document = decode_json(one.raw, _Document)
         self._verbatim = one.rules == "verbatim"
+        self._span_ms: tuple[float, float] | None = None
         self._frames_left = max(_LEAST_FRAMES, _FRAMES_PER_BYTE * len(one.raw))
 
     def read(self) -> Iterator[Decoded]:
@@ -162,6 +164,7 @@ class _Reader:
         profile = self._profile(measure, measure.weight_type.encode())
         for thread in threads:
             samples = thread.samples()
+            self._extend(profile, samples)
             where = f"samples of {measure.weight_type}"
             values = measure.values(samples, where)
             stacks = thread.stacks(profile.builder)
@@ -171,6 +174,17 @@ class _Reader:
                 if profile.full:
                     yield profile.cut()
         yield profile.cut()
+
+    def _extend(self, profile: Piecewise, samples: ThreadSamples) -> None:
+        """The duration, where nothing but the samples says it: from the first of all threads to the last."""
+        if samples.times_ms is None or self._document.meta.profilingEndTime is not None:
+            return
+        first, last = self._span_ms or samples.times_ms
+        self._span_ms = min(first, samples.times_ms[0]), max(last, samples.times_ms[1])
+        span_ms = self._span_ms[1] - self._span_ms[0]
+        if isfinite(span_ms):
+            duration_ns = nanoseconds(span_ms, "samples.time")
+            profile.builder.header = replace(profile.builder.header, duration_ns=duration_ns)
 
     def _allocations(self, threads: Sequence[Thread]) -> Iterator[Decoded]:
         profile = self._profile(ALLOCATIONS, b"allocations")

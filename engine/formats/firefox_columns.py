@@ -5,8 +5,8 @@ What is null, and a column that is not there, becomes -1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -86,30 +86,45 @@ class Table:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table by rows; `schema` says at which place of a row each column is."""
+    """A table by rows, a JSON list of lists; `schema` says at which place of a row each column is.
+
+    A row that is too short holds null.
+    """
 
     where: str
     schema: Mapping[str, int]
-    data: Sequence[Sequence[Cell]] = field(repr=False)
+    data: msgspec.Raw
 
-    def __len__(self) -> int:
-        return len(self.data)
+    def integers(self, *names: str) -> list[IntArray]:
+        """Some columns of integers. Raises `CorruptProfile` for other values."""
+        found: list[list[IntArray]] = [[] for _ in names]
+        for piece in self._pieces():
+            for columns, name in zip(found, names, strict=True):
+                cells = self._cells(piece, name, int)
+                columns.append(_int_array(cells, f"{self.where}.{name}"))
+        return [np.concatenate(columns) for columns in found]
 
-    def cells(self, name: str) -> list[Cell]:
-        """A column as it is; a row that is too short holds null."""
+    def floats(self, name: str) -> FloatArray:
+        """A column of numbers; NaN for null. Raises `CorruptProfile` for other values."""
+        try:
+            pieces = [np.array(self._cells(piece, name, int, float), np.float64) for piece in self._pieces()]
+        except OverflowError:
+            raise CorruptProfile(f"{self.where}.{name}: a number does not fit 64 bits") from None
+        return np.concatenate(pieces)
+
+    def _pieces(self) -> Iterator[list[list[Cell]]]:
+        for piece in array_pieces(self.data):
+            yield decode_json(piece, list[list[Cell]], f"{self.where}.data")
+
+    def _cells(self, piece: Sequence[Sequence[Cell]], name: str, *kinds: type) -> list[Cell]:
         place = self.schema.get(name, -1)
         if place < 0:
-            return [None] * len(self.data)
-        return [row[place] if place < len(row) else None for row in self.data]
-
-    def integers(self, name: str) -> IntArray:
-        """A column of integers. Raises `CorruptProfile` for other values."""
-        where = f"{self.where}.{name}"
-        cells = self.cells(name)
-        for row, cell in enumerate(cells):
-            if cell is not None and type(cell) is not int:
-                raise CorruptProfile(f"{where}[{row}] is {str(cell)[:40]!r}, no integer")
-        return _int_array(cells, where)
+            return [None] * len(piece)
+        cells = [row[place] if place < len(row) else None for row in piece]
+        wrong = next((cell for cell in cells if cell is not None and type(cell) not in kinds), None)
+        if wrong is not None:
+            raise CorruptProfile(f"{self.where}.{name} has {str(wrong)[:40]!r}, no number")
+        return cells
 
 
 def _int_array(values: Sequence[object], where: str) -> IntArray:

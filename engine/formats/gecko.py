@@ -11,17 +11,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 import msgspec
-import numpy as np
 
-from ...schema.errors import CorruptProfile
-from .firefox_columns import Cell, FloatArray, Rows, refuse_outside
+from .firefox_columns import Rows, refuse_outside
 from .firefox_stacks import StackNodes, Stacks
 from .firefox_symbols import Lib
 from .firefox_threads import ThreadAllocations, ThreadName, ThreadSamples
-from .json_document import array_pieces, decode_json
+from .json_document import decode_json
 from .profile_builder import Labels, MappedFile, ProfileBuilder
 
 _SCRIPT = re.compile(r"(.*?) ?\((.+?):(\d{1,9})(?::(\d{1,9}))?\)", re.DOTALL)
@@ -72,12 +69,14 @@ class GeckoThread:
     def samples(self) -> ThreadSamples:
         """See `Thread`."""
         rows = self._rows("samples", self._fields.samples)
-        times = rows.cells("time")
-        cpu = _floats(rows, "threadCPUDelta") if self.has_cpu else None
-        first_last = None
-        if times and isinstance(times[0], int | float) and isinstance(times[-1], int | float):
-            first_last = float(times[0]), float(times[-1])
-        return ThreadSamples(rows.integers("stack"), None, cpu, first_last)
+        (stack,) = rows.integers("stack")
+        times = rows.floats("time")
+        return ThreadSamples(
+            stack,
+            None,
+            rows.floats("threadCPUDelta") if self.has_cpu else None,
+            (float(times[0]), float(times[-1])) if len(times) else None,
+        )
 
     def allocations(self) -> Sequence[ThreadAllocations]:
         """None: they are markers, which are passed over."""
@@ -86,28 +85,22 @@ class GeckoThread:
     def stacks(self, builder: ProfileBuilder) -> Stacks:
         """See `Thread`."""
         table = self._rows("stackTable", self._fields.stackTable)
-        nodes = StackNodes(table.where, table.integers("prefix"), table.integers("frame"))
-        frames = _Frames(
-            self._rows("frameTable", self._fields.frameTable), self._fields.stringTable, self._libs
-        )
+        nodes = StackNodes(table.where, *table.integers("prefix", "frame"))
+        frames = _Frames(self._rows("frameTable", self._fields.frameTable), self._strings, self._libs)
         nodes.refuse_frames(len(frames.location))
         return Stacks(nodes, None, lambda chosen: frames.number(builder, chosen[0]))
 
     def _rows(self, name: str, raw: _RawRows | None) -> Rows:
         where = f"{self._where}.{name}"
-        if raw is None:
-            return Rows(where, {}, [])
-        pieces = [decode_json(piece, list[list[Cell]], f"{where}.data") for piece in array_pieces(raw.data)]
-        return Rows(where, raw.schema, list(chain.from_iterable(pieces)))
+        return Rows(where, {}, msgspec.Raw(b"[]")) if raw is None else Rows(where, raw.schema, raw.data)
 
 
 class _Frames:
     """The frame table. Raises `CorruptProfile` for a location that is no string of the table."""
 
     def __init__(self, table: Rows, strings: Sequence[str], libs: Sequence[Lib]) -> None:
-        self.location = table.integers("location")
+        self.location, self._line, self._column = table.integers("location", "line", "column")
         refuse_outside(self.location, len(strings), f"{table.where}.location")
-        self._line, self._column = table.integers("line"), table.integers("column")
         self._strings = strings
         self._libs = libs
         self._starts = [lib.start for lib in libs]
@@ -136,14 +129,3 @@ class _Frames:
         if place < 0 or address >= self._libs[place].end:
             return None
         return self._libs[place].mapped_in_memory()
-
-
-def _floats(rows: Rows, name: str) -> FloatArray:
-    cells = rows.cells(name)
-    for row, cell in enumerate(cells):
-        if cell is not None and type(cell) not in (int, float):
-            raise CorruptProfile(f"{rows.where}.{name}[{row}] is {str(cell)[:40]!r}, no number")
-    try:
-        return np.array(cells, np.float64)
-    except OverflowError:
-        raise CorruptProfile(f"{rows.where}.{name}: a number does not fit 64 bits") from None
