@@ -36,19 +36,23 @@ class PprofChoices:
 pprof_options = packed(
     PprofChoices,
     "pprof",
-    click.option("--go-pgo", is_flag=True, help="A pprof trimmed for Go's profile-guided optimisation."),
+    click.option(
+        "--go-pgo",
+        is_flag=True,
+        help="A pprof trimmed for Go's profile-guided optimisation: as --format go-pgo.",
+    ),
     click.option(
         "--keep-locations",
         type=click.IntRange(min=0),
         default=5,
         show_default=True,
-        help="Leaf-most frames that --go-pgo keeps; 0: all.",
+        help="Leaf-most frames that go-pgo keeps; 0: all.",
     ),
     click.option(
         "--aggregate-callees/--no-aggregate-callees",
         default=True,
         show_default=True,
-        help="With --go-pgo, add up the callees of a line.",
+        help="With go-pgo, add up the callees of a line.",
     ),
     click.option(
         "--rules",
@@ -69,7 +73,8 @@ pprof_options = packed(
     "name",
     default="",
     metavar="NAME",
-    help="pprof, folded, speedscope, cpuprofile, dot, arrow, parquet, csv, json or html; else --output tells.",
+    help="pprof, go-pgo, folded, speedscope, cpuprofile, otlp, dot, svg, arrow, parquet, csv, json or html; else "
+    "--output tells.",
 )
 @click.option(
     "-o",
@@ -92,7 +97,8 @@ def command(question: Question, name: str, output: str | None, max_nodes: int, p
     Example:
       flameduck export -q '{service_name="checkout"}' --type cpu -o merged.pb.gz
       flameduck export cpu.pb.gz --format folded | head
-      flameduck export --type cpu --go-pgo -o default.pgo --format pprof
+      flameduck export --type cpu -o default.pgo
+      flameduck export --type cpu -o calls.svg
     """
     from ..engine.results import format_of_path
     from ..schema.request import ExportRequest

@@ -27,6 +27,8 @@ FORMAT_OF_SUFFIX = {
     ".folded": "folded",
     ".txt": "folded",
     ".dot": "dot",
+    ".svg": "svg",
+    ".pgo": "go-pgo",
     ".pb.gz": "pprof",
     ".pprof": "pprof",
     ".speedscope.json": "speedscope",

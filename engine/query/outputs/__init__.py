@@ -47,10 +47,12 @@ OUTPUTS: Mapping[str, Output] = MappingProxyType(
         output.name: output
         for output in (
             _ours("pprof", "pprof", "application/octet-stream"),
+            Output("go-pgo", f"{__package__}.pprof:write_go_pgo", "application/octet-stream"),
             _ours("folded", "text", "text/plain; charset=utf-8"),
             _ours("speedscope", "speedscope", "application/json"),
             _ours("cpuprofile", "cpuprofile", "application/json"),
             _ours("dot", "dot", "text/vnd.graphviz; charset=utf-8"),
+            _ours("svg", "svg", "image/svg+xml"),
             _ours("json", "text", "application/json"),
             _ours("html", "page", "text/html; charset=utf-8"),
             _ours("arrow", "tabular", "application/vnd.apache.arrow.stream"),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ....schema.partial import LocationPartial
 from ....schema.proto import profile_pb2
+from ....schema.request import PprofOptions
 from ..export import Export, SampleType
 from ..profile_facts import ProfileFacts, profile_facts
 from .pprof_mappings import MappingChoice
@@ -23,13 +24,20 @@ _PYROSCOPE_PERIODS = {"process_cpu": 1_000_000_000, "memory": 524_288}
 
 def write_pprof(export: Export) -> bytes:
     """A gzipped pprof of the selection: all its profile types, or the one that it names."""
-    message = build_pprof(export)
+    return _compressed(build_pprof(export, export.request.pprof))
+
+
+def write_go_pgo(export: Export) -> bytes:
+    """A gzipped pprof for Go's profile-guided optimisation, whatever the request's options say of that."""
+    return _compressed(build_pprof(export, replace(export.request.pprof, go_pgo=True)))
+
+
+def _compressed(message: profile_pb2.Profile) -> bytes:
     return gzip.compress(message.SerializeToString(deterministic=True), 6, mtime=0)
 
 
-def build_pprof(export: Export) -> profile_pb2.Profile:
+def build_pprof(export: Export, options: PprofOptions) -> profile_pb2.Profile:
     """The message that `write_pprof` compresses."""
-    options = export.request.pprof
     labels = options.rules == "verbatim" and not options.go_pgo
     partial = export.locations(labels)
     if not len(partial.values) and options.rules == "pyroscope":

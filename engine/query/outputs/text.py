@@ -17,6 +17,8 @@ def write_folded(export: Export) -> bytes:
     own = tree.values["self"]
     paths = node_paths(tree)
     lines = [f"{paths[node]} {own[node]}\n" for node in np.flatnonzero(own).tolist()]
+    # Lines at the top that begin with # are read as comments.
+    lines.sort(key=lambda line: line.startswith("#"))
     return "".join(lines).encode()
 
 

@@ -11,6 +11,7 @@ from flameduck.schema.proto import profile_pb2
 from tests.engine.formats import jfr_writer
 from flameduck.schema.proto import otlp_profiles_pb2, profile_pb2
 from tests.engine.formats import python_examples
+from tests.engine.formats import text_examples
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -24,6 +25,8 @@ class Example:
     `value` is that of the first sample type, `stack` is leaf first. `detected` is false for formats that only
     `--input-format` can name. `recordings` are fixtures of the format; `kind` says how the fuzzers spoil it, and
     `mutants_share` how many mutants they make where each takes long. `needs` is a module that the reader imports.
+    `value` is that of the first sample type, `stack` is leaf first. `detected` is false for formats that only
+    `--input-format` can name. `recordings` are fixtures of the format; `kind` says how the fuzzers spoil it.
     """
 
     good: bytes
@@ -103,6 +106,57 @@ EXAMPLES: Mapping[str, Example] = {
         "text",
         recordings=tuple(f"perf-{kind}.txt.gz" for kind in PERF_TEXTS),
     ),
+    "firefox": Example(
+        text_examples.FIREFOX,
+        b'{"meta": {"interval": 1, "version": 3}, "threads": 5}',
+        7,
+        "json",
+        recordings=(
+            "samply.json",
+            "firefox-gecko.json.gz",
+        ),
+    ),
+    "stackprof": Example(
+        text_examples.STACKPROF,
+        text_examples.STACKPROF.replace(b"[2, 10", b"[2, 11"),
+        7,
+        "json",
+        recordings=(
+            "ruby-cpu.stackprof.json",
+            "ruby-wall.stackprof.json",
+            "ruby-object.stackprof.json",
+            "ruby-flat.stackprof.json",
+        ),
+    ),
+    "sample": Example(text_examples.SAMPLE, b"Analysis of sampling nothing", 7, "text"),
+    "jstack": Example(text_examples.JSTACK, b"no dump\n", 1, "text", recordings=("java.jstack.txt",)),
+    "pprof-text": Example(
+        text_examples.PPROF_TEXT,
+        b"goroutine profile: total 7\n7 @ main\n",
+        7,
+        "text",
+        recordings=(
+            "go-goroutine-text.txt",
+            "go-heap-text.txt",
+            "go-mutex-text.txt",
+            "go-block-text.txt",
+        ),
+    ),
+    "goroutine-dump": Example(
+        text_examples.GOROUTINES,
+        b"no goroutine\n",
+        1,
+        "text",
+        stack=("app.work", "main.main"),
+        recordings=(
+            "go-goroutine-dump.txt",
+            "go-panic.txt",
+        ),
+    ),
+    "bpftrace": Example(
+        text_examples.BPFTRACE, b"@[\n    work+12\n]: many\n", 7, "text", recordings=("bpftrace.txt",)
+    ),
+    "dtrace": Example(text_examples.DTRACE, b"   app`main+0x3\n", 7, "text"),
     "folded": Example(
         b"main;work 3\nmain;work 4\n",
         b"main;work 3\nmain x\n",

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import shutil
 from collections import Counter
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from flameduck.engine.embedded import FilesDatabase, open_embedded
+from flameduck.engine.embedded import FilesDatabase, open_embedded, open_files
 from flameduck.engine.query import outputs
 from flameduck.engine.query.export import Export
+from flameduck.engine.query.outputs import svg
 from flameduck.engine.settings import Settings
 from flameduck.schema.errors import RequestError
 from flameduck.schema.profile import Upload
@@ -27,10 +31,12 @@ from flameduck.schema.request import (
     Flamegraph,
     FlamegraphRequest,
     FrameFilter,
+    PprofOptions,
     Selection,
     SqlRequest,
     TreeQuery,
 )
+from tests.golden.pprof_meaning import read_pprof
 
 from ..stacks import Stack, folded, opened, top_of
 
@@ -102,6 +108,50 @@ def test_dot_has_every_function_and_call(database: FilesDatabase) -> None:
         ("main", "<b>"): 2,
         ("ünï", "semi colon"): 11,
     }
+
+
+def test_svg_is_what_graphviz_draws(
+    database: FilesDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a program in place of graphviz: it is given the DOT, and what it says is passed on."""
+    program = tmp_path / "dot"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    program.write_text('#!/bin/sh\necho "<svg $*>"\ncat\n')
+    program.chmod(0o755)
+    assert export(database, "svg") == b"<svg -Tsvg>\n" + export(database, "dot")
+    program.write_text("#!/bin/sh\necho 'syntax error in line 1\nand more' >&2\nexit 3\n")
+    with pytest.raises(RequestError, match=r"^format 'svg': graphviz failed with 3: syntax error in line 1$"):
+        export(database, "svg")
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(svg, "MAX_S", 0.1)
+    with pytest.raises(RequestError, match="graphviz took longer than"):
+        export(database, "svg")
+
+
+def test_svg_without_graphviz(
+    database: FilesDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RequestError, match="needs the program dot of graphviz, which is not installed"):
+        export(database, "svg")
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
+def test_svg_of_graphviz_has_every_function(database: FilesDatabase) -> None:
+    root = ElementTree.fromstring(export(database, "svg"))
+    titles = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert set(top_of(STACKS)) <= set(titles)
+
+
+def test_go_pgo_is_the_pprof_for_go(fixtures: Path) -> None:
+    database = open_files([Upload((fixtures / "go-cpu.pb.gz").read_bytes(), {}, "go-cpu.pb.gz")])
+    answers = [
+        database.ask(ExportRequest(TreeQuery(), name, PprofOptions(go_pgo=go_pgo, keep_locations=3)))
+        for name, go_pgo in (("go-pgo", False), ("pprof", True), ("pprof", False))
+    ]
+    found = [one.data for one in answers if isinstance(one, Exported)]
+    assert found[0] == found[1] != found[2]
+    assert max(len(sample.location_id) for sample in read_pprof(found[0]).sample) == 3
 
 
 def read_tables(database: FilesDatabase) -> dict[str, pa.Table]:
