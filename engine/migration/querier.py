@@ -212,10 +212,8 @@ HTTP_NAMES: Mapping[int, str] = {status.value: status.phrase for status in HTTPS
 
 
 def _open_pool(source: Source, patience: Patience) -> HTTPConnectionPool:
-    try:
-        import urllib3
-    except ImportError:
-        raise RequestError("pyroscope:// needs another package: pip install 'flameduck[pyroscope]'") from None
+    import urllib3
+
     retries = urllib3.Retry(
         total=patience.retries,
         redirect=False,

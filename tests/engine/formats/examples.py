@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flameduck.schema.proto import profile_pb2
-from tests.engine.formats import jfr_writer
 from flameduck.schema.proto import otlp_profiles_pb2, profile_pb2
-from tests.engine.formats import python_examples
-from tests.engine.formats import text_examples
+from tests.engine.formats import jfr_writer, python_examples, text_examples
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -25,8 +22,6 @@ class Example:
     `value` is that of the first sample type, `stack` is leaf first. `detected` is false for formats that only
     `--input-format` can name. `recordings` are fixtures of the format; `kind` says how the fuzzers spoil it, and
     `mutants_share` how many mutants they make where each takes long. `needs` is a module that the reader imports.
-    `value` is that of the first sample type, `stack` is leaf first. `detected` is false for formats that only
-    `--input-format` can name. `recordings` are fixtures of the format; `kind` says how the fuzzers spoil it.
     """
 
     good: bytes
@@ -157,9 +152,6 @@ EXAMPLES: Mapping[str, Example] = {
         text_examples.BPFTRACE, b"@[\n    work+12\n]: many\n", 7, "text", recordings=("bpftrace.txt",)
     ),
     "dtrace": Example(text_examples.DTRACE, b"   app`main+0x3\n", 7, "text"),
-    "folded": Example(
-        b"main;work 3\nmain;work 4\n",
-        b"main;work 3\nmain x\n",
     "memray": Example(
         (FIXTURES / "python-memray-tiny.bin").read_bytes(),
         b"memray\x00\x00\x00\x00\x00",
