@@ -51,7 +51,14 @@ _LIVE = jfr_writer.chunk(*[("profiler.LiveObject", {"stackTrace": 1, "objectClas
 
 EXAMPLES: Mapping[str, Example] = {
     "pprof": Example(_pprof(), _pprof()[:-2], 7, "proto", recordings=("rust-cpu.pb", "go-cpu.pb.gz")),
-    "jfr": Example(_LIVE, _LIVE[:-5], 7, "binary", stack=("app/Main.work", "app/Main.main")),
+    "jfr": Example(
+        _LIVE,
+        _LIVE[:-5],
+        7,
+        "binary",
+        stack=("app/Main.work", "app/Main.main"),
+        recordings=("java-multi.jfr.gz", "java-live.jfr.gz", "java-jdk25.jfr.gz", "java-agent.jfr.gz"),
+    ),
     "folded": Example(
         b"main;work 3\nmain;work 4\n",
         b"main;work 3\nmain x\n",

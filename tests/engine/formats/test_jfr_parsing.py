@@ -294,10 +294,12 @@ def test_constants_of_a_type_that_is_not_there() -> None:
 
 def test_values_that_do_not_fit() -> None:
     events = [("jdk.ObjectAllocationSample", {"stackTrace": 1, "weight": (1 << 63) - 1})] * 2
-    assert reason(chunk(*events)) == "the sum of the samples' values does not fit 64 bits"
+    assert reason(chunk(*events)) == (
+        "chunk 1 at byte 0: the sum of the samples' values does not fit 64 bits"
+    )
     samples = [wall(1, (1 << 31) - 1)] * 200
     assert reason(chunk(*samples, setting("wall", "3600000000000"))) == (
-        "the samples, times 3600000000000 ns, do not fit 64 bits"
+        "chunk 1 at byte 0: the samples, times 3600000000000 ns, do not fit 64 bits"
     )
 
 
