@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -56,23 +56,25 @@ class Setting:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk: where its events are, by their name, and the fields of those that it has."""
+    """A chunk, and the fields of the events that it has.
+
+    `blocks` say where its events are, by their name, and `places` are those of the block that is read.
+    """
 
     header: ChunkHeader
     data: Bytes
     types: Types
     pools: Pools
+    fields: Mapping[str, tuple[Field, ...]]
+    blocks: Sequence[Mapping[str, Places]]
     settings: tuple[Setting, ...] = ()
     places: Mapping[str, Places] = field(default_factory=dict)
-    fields: Mapping[str, tuple[Field, ...]] = field(default_factory=dict)
 
-    def split(self) -> Iterator[Chunk]:
-        """The same with at most `MAX_EVENTS` of each event at a time."""
-        most = max((len(at) for at, _ in self.places.values()), default=0)
-        for first in range(0, most, MAX_EVENTS):
-            cut = slice(first, first + MAX_EVENTS)
-            places = {name: (at[cut], end[cut]) for name, (at, end) in self.places.items() if len(at) > first}
-            yield replace(self, places=places)
+    def parts(self) -> Iterator[Chunk]:
+        """The same, with few enough events at a time to hold their fields."""
+        for places in self.blocks:
+            if places:
+                yield replace(self, places=places)
 
     def read(self, event: str, wanted: set[str]) -> Mapping[str, IntArray]:
         """The wanted fields of all events of a name, as far as they have them. Raises `CorruptProfile`."""
@@ -140,32 +142,28 @@ def _types(data: Bytes, header: ChunkHeader, known: tuple[bytes, Types]) -> tupl
 
 
 def _read_chunk(data: Bytes, header: ChunkHeader, types: Types) -> Chunk:
-    pools, places = Pools(data, types), _places(data, header, types)
-    for start, end in _rows(places.pop(_CHECKPOINT, None)):
-        pools.read_checkpoint(start, end)
+    pools, names = Pools(data, types), {key: one.name for key, one in types.items()}
+    blocks = list(_blocks(data, header, types))
+    for block in blocks:
+        for start, end in _rows(block.pop(_CHECKPOINT, None)):
+            pools.read_checkpoint(start, end)
     pools.finish()
-    fields = {types[type_id].name: types[type_id].fields for type_id in places}
-    chunk = Chunk(
-        header, data, types, pools, (), {types[key].name: one for key, one in places.items()}, fields
-    )
-    return replace(chunk, settings=tuple(_settings(chunk)))
+    fields = {names[key]: types[key].fields for block in blocks for key in block}
+    named = [{names[key]: places for key, places in block.items()} for block in blocks]
+    chunk = Chunk(header, data, types, pools, fields, named)
+    settings = [one for part in chunk.parts() for one in _settings(part)]
+    return replace(chunk, settings=tuple(settings))
 
 
-def _places(data: Bytes, header: ChunkHeader, types: Types) -> dict[int, Places]:
-    """Where the fields of each event that is read begin, and where it ends, by type."""
+def _blocks(data: Bytes, header: ChunkHeader, types: Types) -> Iterator[dict[int, Places]]:
+    """Where events that are read begin and end, by type, for so many events of the chunk at a time."""
     wanted = np.array([_CHECKPOINT, *(key for key, one in types.items() if one.name in READ)], np.uint64)
-    found: dict[int, list[Places]] = {}
     for starts in _event_starts(data, header):
         columns = EventColumns(data, starts, np.full(len(starts), header.end))
         ends = starts + columns.integer(4)
         type_ids, at = columns.integer(8).view(np.uint64), columns.at
-        for type_id in wanted[np.isin(wanted, type_ids)]:
-            rows = np.flatnonzero(type_ids == type_id)
-            found.setdefault(int(type_id), []).append((at[rows], ends[rows]))
-    return {
-        key: (np.concatenate([at for at, _ in parts]), np.concatenate([end for _, end in parts]))
-        for key, parts in found.items()
-    }
+        rows = {int(one): np.flatnonzero(type_ids == one) for one in wanted[np.isin(wanted, type_ids)]}
+        yield {type_id: (at[found], ends[found]) for type_id, found in rows.items()}
 
 
 def _event_starts(data: Bytes, header: ChunkHeader) -> Iterator[IntArray]:

@@ -76,10 +76,9 @@ class Events:
 def read_events(chunk: Chunk, reading: Reading) -> list[Events]:
     """The samples of a chunk, those of each kind together. Raises `CorruptProfile`."""
     found: dict[str, list[Events]] = {}
-    parts = list(chunk.split()) if chunk.places else []
-    for part in parts:
+    for part in chunk.parts():
         for events in _all_events(part, reading):
-            kept = events.summed() if len(parts) > 1 else events
+            kept = events.summed() if len(chunk.blocks) > 1 else events
             found.setdefault(events.kind.key, []).append(kept)
     return [_joined(same) for same in found.values()]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flameduck.engine.formats import Decoded, Failed, Input, jfr
+from flameduck.engine.formats import Decoded, Failed, Input, jfr, jfr_chunk
 from flameduck.engine.formats.jfr import Jfr
 from flameduck.engine.formats.jfr_columns import integers_between
 from flameduck.engine.formats.jfr_names import stable_name
@@ -345,3 +345,13 @@ def test_integers_as_columns_equal_integers_one_by_one() -> None:
     assert values.view(np.uint64).tolist() == numbers
     assert ends.tolist() == np.cumsum([len(writer.integer(one)) for one in numbers]).tolist()
     assert integers_between(np.frombuffer(b"\xff" * 20, np.uint8), 0, 20)[1].tolist() == [9, 18]
+
+
+def test_a_chunk_of_many_events_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [setting("event", "wall"), *EVENTS, *STATES, *EVENTS, wall(1, 3), *STATES]
+    whole = read(chunk(*events))
+    monkeypatch.setattr(jfr_chunk, "MAX_EVENTS", 3)
+    parts = read(chunk(*events))
+    assert parts.keys() == whole.keys()
+    for kind, one in parts.items():
+        assert (one.stacks, one.labels) == (whole[kind].stacks, whole[kind].labels), kind
