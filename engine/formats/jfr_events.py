@@ -162,7 +162,7 @@ def _counted(chunk: Chunk, name: str, columns: Mapping[str, IntArray], reading: 
 
 def _nanoseconds(chunk: Chunk, event: str, name: str, amounts: IntArray) -> IntArray:
     """Durations in ticks as nanoseconds; what is no duration, or not in ticks, as it is."""
-    span = next(one.timespan for one in chunk.fields[event] if one.name == name)
+    span = next((one.timespan for one in chunk.fields[event] if one.name == name), "")
     ticks_per_s = chunk.header.ticks_per_s
     if span != "TICKS" or ticks_per_s == 10**9:
         return amounts

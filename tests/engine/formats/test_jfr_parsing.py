@@ -227,6 +227,14 @@ def test_types_that_are_laid_out_otherwise() -> None:
     assert found.labels == {(): 10 * MS}
 
 
+def test_events_without_the_field_that_is_summed() -> None:
+    types = TYPES | {"profiler.Malloc": [ref("stackTrace", "jdk.types.StackTrace")]}
+    assert read(chunk(("profiler.Malloc", {"stackTrace": 2}), types=types))["malloc_objects"].totals == [1, 0]
+    types = TYPES | {"profiler.Malloc": [F("size", "long")]}
+    raw = chunk(("profiler.Malloc", {"size": 2}), ("profiler.LiveObject", {"stackTrace": 1}), types=types)
+    assert read(raw).keys() == {"live"}
+
+
 def test_no_samples() -> None:
     assert reason(chunk(setting("event", "cycles"))) == "the recording holds no samples"
 
