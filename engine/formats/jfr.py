@@ -17,7 +17,7 @@ from . import Decoded, Failed, Input, Row
 from .app_names import SAMPLE_RATE_HZ
 from .jfr_chunk import MAGIC, Chunk, read_chunks
 from .jfr_columns import IntArray
-from .jfr_events import Events, Reading, joined, read_events
+from .jfr_events import Events, Reading, read_events
 from .jfr_frames import read_frames
 from .jfr_kinds import Kind
 from .jfr_labels import ATTACHMENT, ContextLabels, read_labels
@@ -91,8 +91,7 @@ class _Recording:
     def pieces(self, chunk: Chunk) -> Iterator[_Piece]:
         """The profiles of a chunk. Raises `CorruptProfile`."""
         self.sampling = self.sampling.after(chunk.settings)
-        by_kind = read_events(chunk, self._reading())
-        all_events = [joined(parts) for parts in by_kind.values()]
+        all_events = read_events(chunk, self._reading())
         stacks = chunk.pools.stacks.keys
         known = [_with_stack(one, stacks) for one in all_events]
         used = np.unique(np.concatenate([rows for _, rows in known])) if known else np.zeros(0, np.int64)
@@ -135,22 +134,30 @@ def _with_stack(events: Events, keys: IntArray) -> tuple[Events, IntArray]:
 def _decode(number: int, one: Input) -> Iterator[Decoded]:
     attached = one.attachments.get(ATTACHMENT)
     recording = _Recording(one, None if attached is None else read_labels(attached))
-    chunks = read_chunks(one.raw)
     if one.rules == "verbatim":
         count = 0
-        for at, chunk in enumerate(chunks):
-            for piece in recording.pieces(chunk):
-                count += 1
-                part = f"{piece.kind.key} {at}".encode()
-                yield Decoded(piece.batch, [Row(number, piece.kind.name, part=part)])
+        for chunk, piece in _pieces(recording):
+            count += 1
+            yield Decoded(
+                piece.batch, [Row(number, piece.kind.name, part=f"{piece.kind.key} {chunk}".encode())]
+            )
         if not count:
             raise CorruptProfile("the recording holds no samples")
         return
     whole: dict[str, list[_Piece]] = {}
-    for chunk in chunks:
-        for piece in recording.pieces(chunk):
-            whole.setdefault(piece.kind.key, []).append(piece)
+    for _, piece in _pieces(recording):
+        whole.setdefault(piece.kind.key, []).append(piece)
     labels = {**one.labels, EVENT_LABEL: recording.sampling.event} if recording.sampling.event else None
     for key, pieces in whole.items():
         for at, piece in enumerate(pieces):
             yield Decoded(piece.batch, [Row(number, piece.kind.name, labels, key.encode())], at > 0)
+
+
+def _pieces(recording: _Recording) -> Iterator[tuple[int, _Piece]]:
+    """The number of a chunk, and a profile of it. Raises `CorruptProfile`, naming the chunk."""
+    for number, chunk in enumerate(read_chunks(recording.input.raw)):
+        try:
+            for piece in recording.pieces(chunk):
+                yield number, piece
+        except CorruptProfile as error:
+            raise CorruptProfile(f"chunk {number + 1} at byte {chunk.header.at}: {error}") from None

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ...schema.errors import CorruptProfile
 from .jfr_columns import Bytes, EventColumns, IntArray, read_fields
 from .jfr_cursor import Field, Types
+from .jfr_kinds import SOURCES, TIMED_SOURCES
 from .jfr_metadata import read_types
 from .jfr_pools import Pools
 
 MAGIC = b"FLR\0"
 VERSIONS = ((2, 0), (2, 1))
+SETTING = "jdk.ActiveSetting"
+READ = frozenset((SETTING, *SOURCES, *TIMED_SOURCES))
+"""The events that are read; of all others only the size."""
+MAX_EVENTS = 1 << 20
+"""That are looked at together."""
 
 _HEADER = struct.Struct(">4sHHqqqqqqqI")
 _COMPRESSED = 1
 _METADATA, _CHECKPOINT = 0, 1
-_SETTING = "jdk.ActiveSetting"
+
+Places = tuple[IntArray, IntArray]
+"""Where the fields of events begin, and where the events end."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +56,25 @@ class Setting:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk. `places` says, by the name of the event, where the fields of each event begin and where it ends."""
+    """A chunk, and the fields of the events that it has.
+
+    `blocks` say where its events are, by their name, and `places` are those of the block that is read.
+    """
 
     header: ChunkHeader
     data: Bytes
     types: Types
     pools: Pools
+    fields: Mapping[str, tuple[Field, ...]]
+    blocks: Sequence[Mapping[str, Places]]
     settings: tuple[Setting, ...] = ()
-    places: Mapping[str, tuple[IntArray, IntArray]] = field(default_factory=dict)
-    fields: Mapping[str, tuple[Field, ...]] = field(default_factory=dict)
+    places: Mapping[str, Places] = field(default_factory=dict)
+
+    def parts(self) -> Iterator[Chunk]:
+        """The same, with few enough events at a time to hold their fields."""
+        for places in self.blocks:
+            if places:
+                yield replace(self, places=places)
 
     def read(self, event: str, wanted: set[str]) -> Mapping[str, IntArray]:
         """The wanted fields of all events of a name, as far as they have them. Raises `CorruptProfile`."""
@@ -67,14 +86,14 @@ class Chunk:
 
 def read_chunks(raw: bytes) -> Iterator[Chunk]:
     """The chunks of a recording, one in memory at a time. Raises `CorruptProfile`, naming the chunk."""
-    array = np.frombuffer(raw, np.uint8)
+    whole = np.frombuffer(raw, np.uint8)
     at = number = 0
     known: tuple[bytes, Types] = (b"", {})
     while at < len(raw):
         number += 1
         try:
             header = read_header(raw, at)
-            data = Bytes(raw, array, header.compressed)
+            data = Bytes(raw, whole, header.compressed)
             known = _types(data, header, known)
             yield _read_chunk(data, header, known[1])
         except CorruptProfile as error:
@@ -123,52 +142,57 @@ def _types(data: Bytes, header: ChunkHeader, known: tuple[bytes, Types]) -> tupl
 
 
 def _read_chunk(data: Bytes, header: ChunkHeader, types: Types) -> Chunk:
-    starts = _event_starts(data, header)
-    columns = EventColumns(data, starts, np.full(len(starts), header.end))
-    ends = starts + columns.integer(4)
-    type_ids, at = columns.integer(8), columns.at
-    pools = Pools(data, types)
-    by_type: dict[int, tuple[IntArray, IntArray]] = {}
-    order = np.argsort(type_ids, kind="stable")
-    found, firsts = np.unique(type_ids[order], return_index=True)
-    for type_id, rows in zip(found.tolist(), np.split(order, firsts[1:]), strict=True):
-        by_type[type_id & 0xFFFFFFFFFFFFFFFF] = (at[rows], ends[rows])
-    for start, end in zip(*(one.tolist() for one in by_type.get(_CHECKPOINT, ())), strict=True):
-        pools.read_checkpoint(start, end)
+    pools, names = Pools(data, types), {key: one.name for key, one in types.items()}
+    blocks = list(_blocks(data, header, types))
+    for block in blocks:
+        for start, end in _rows(block.pop(_CHECKPOINT, None)):
+            pools.read_checkpoint(start, end)
     pools.finish()
-    named = [type_id for type_id in by_type if type_id in types and type_id > _CHECKPOINT]
-    chunk = Chunk(
-        header,
-        data,
-        types,
-        pools,
-        places={types[type_id].name: by_type[type_id] for type_id in named},
-        fields={types[type_id].name: types[type_id].fields for type_id in named},
-    )
-    return Chunk(**{**chunk.__dict__, "settings": tuple(_settings(chunk))})
+    fields = {names[key]: types[key].fields for block in blocks for key in block}
+    named = [{names[key]: places for key, places in block.items()} for block in blocks]
+    chunk = Chunk(header, data, types, pools, fields, named)
+    settings = [one for part in chunk.parts() for one in _settings(part)]
+    return replace(chunk, settings=tuple(settings))
 
 
-def _event_starts(data: Bytes, header: ChunkHeader) -> IntArray:
-    """Where each event begins. Raises `CorruptProfile` when their sizes do not lead to the chunk's end."""
+def _blocks(data: Bytes, header: ChunkHeader, types: Types) -> Iterator[dict[int, Places]]:
+    """Where events that are read begin and end, by type, for so many events of the chunk at a time."""
+    wanted = np.array([_CHECKPOINT, *(key for key, one in types.items() if one.name in READ)], np.uint64)
+    for starts in _event_starts(data, header):
+        columns = EventColumns(data, starts, np.full(len(starts), header.end))
+        ends = starts + columns.integer(4)
+        type_ids, at = columns.integer(8).view(np.uint64), columns.at
+        rows = {int(one): np.flatnonzero(type_ids == one) for one in wanted[np.isin(wanted, type_ids)]}
+        yield {type_id: (at[found], ends[found]) for type_id, found in rows.items()}
+
+
+def _event_starts(data: Bytes, header: ChunkHeader) -> Iterator[IntArray]:
+    """Where each event begins, many at once. Raises `CorruptProfile` when their sizes do not lead to the end."""
     raw, at, end = data.raw, header.at + _HEADER.size, header.end
-    starts = []
     while at < end:
-        starts.append(at)
-        size = raw[at]
-        if size >= 0x80 or not data.compressed:
-            size = data.cursor(at, end).integer(4)
-        if size == 0:
-            raise CorruptProfile(f"the event at byte {at} has no size")
-        at += size
-    if at > end:
-        raise CorruptProfile(f"the event at byte {starts[-1]} goes beyond the chunk's end")
-    return np.array(starts, np.int64)
+        starts = array("q")
+        while at < end and len(starts) < MAX_EVENTS:
+            starts.append(at)
+            size = raw[at]
+            if size >= 0x80 or not data.compressed:
+                size = data.cursor(at, end).integer(4)
+            if size == 0:
+                raise CorruptProfile(f"the event at byte {at} has no size")
+            at += size
+        if at > end:
+            raise CorruptProfile(f"the event at byte {starts[-1]} goes beyond the chunk's end")
+        yield np.frombuffer(starts, np.int64)
+
+
+def _rows(places: Places | None) -> Iterator[tuple[int, int]]:
+    if places is not None:
+        yield from zip(*(one.tolist() for one in places), strict=True)
 
 
 def _settings(chunk: Chunk) -> Iterator[Setting]:
     """The settings, in the order in which they were recorded."""
-    fields = chunk.fields.get(_SETTING, ())
-    for at, end in zip(*(one.tolist() for one in chunk.places.get(_SETTING, ())), strict=True):
+    fields = chunk.fields.get(SETTING, ())
+    for at, end in _rows(chunk.places.get(SETTING)):
         cursor = chunk.data.cursor(at, end)
         values = {one.name: cursor.value(chunk.types, one) for one in fields}
         event = values.get("id", 0)

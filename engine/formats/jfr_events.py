@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -60,21 +60,50 @@ class Events:
         about = {name: column[rows] for name, column in self.about.items()}
         return Events(self.kind, self.stacks[rows], self.values[rows], about, self.period_ns)
 
+    def summed(self) -> Events:
+        """The same with equal samples as one. Raises `CorruptProfile`."""
+        groups, firsts = groups_of([self.stacks, *self.about.values()], len(self.stacks))
+        about = {name: column[firsts] for name, column in self.about.items()}
+        values = sums_of(self.values, groups, len(firsts))
+        return replace(self, stacks=self.stacks[firsts], values=values, about=about)
+
     def on_cpu(self, rows: npt.NDArray[np.bool_]) -> Events:
         """Some of the samples, of threads that ran: that is their state."""
         about = {name: column for name, column in self.about.items() if name != STATE}
         return replace(self, kind=CPU, about=about).only(rows)
 
 
-def read_events(chunk: Chunk, reading: Reading) -> dict[str, list[Events]]:
-    """The samples of a chunk by the key of their kind. Raises `CorruptProfile`."""
+def read_events(chunk: Chunk, reading: Reading) -> list[Events]:
+    """The samples of a chunk, those of each kind together. Raises `CorruptProfile`."""
     found: dict[str, list[Events]] = {}
-    for events in _all_events(chunk, reading):
-        found.setdefault(events.kind.key, []).append(events)
-    return found
+    for part in chunk.parts():
+        for events in _all_events(part, reading):
+            kept = events.summed() if len(chunk.blocks) > 1 else events
+            found.setdefault(events.kind.key, []).append(kept)
+    return [_joined(same) for same in found.values()]
 
 
-def joined(parts: list[Events]) -> Events:
+def groups_of(columns: Sequence[IntArray], count: int) -> tuple[IntArray, IntArray]:
+    """The group of each of `count` rows, rows being equal in all columns; and the first row of each group."""
+    groups = np.zeros(count, np.int64)
+    for column in columns:
+        codes = np.unique(column, return_inverse=True)[1]
+        groups = np.unique(groups * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1]
+    firsts = np.zeros(int(groups.max(initial=-1)) + 1, np.int64)
+    firsts[groups[::-1]] = np.arange(count)[::-1]
+    return groups, firsts
+
+
+def sums_of(values: IntArray, groups: IntArray, count: int) -> IntArray:
+    """Rows of values summed by group. Raises `CorruptProfile`."""
+    if np.abs(values.astype(np.float64)).sum(axis=0).max(initial=0) >= _MAX_VALUE:
+        raise CorruptProfile("the sum of the samples' values does not fit 64 bits")
+    sums = np.zeros((count, values.shape[1]), np.int64)
+    np.add.at(sums, groups, values)
+    return sums
+
+
+def _joined(parts: list[Events]) -> Events:
     """Samples of one kind as one; a column that some of them lack is 0 there."""
     if len(parts) == 1:
         return parts[0]
@@ -101,7 +130,8 @@ def _all_events(chunk: Chunk, reading: Reading) -> Iterator[Events]:
         yield timed
     if EXECUTION_SAMPLE in chunk.places:
         # Where the recorder measured CPU time, its execution samples are a second estimate of the same.
-        yield from _execution(chunk, reading, on_cpu=timed is None)
+        measured = reading.rules == "verbatim" and CPU_TIME_SAMPLE in chunk.fields
+        yield from _execution(chunk, reading, on_cpu=not measured)
 
 
 def _columns(chunk: Chunk, name: str, source: Source, *more: str) -> Mapping[str, IntArray] | None:
@@ -132,7 +162,7 @@ def _counted(chunk: Chunk, name: str, columns: Mapping[str, IntArray], reading: 
 
 def _nanoseconds(chunk: Chunk, event: str, name: str, amounts: IntArray) -> IntArray:
     """Durations in ticks as nanoseconds; what is no duration, or not in ticks, as it is."""
-    span = next(one.timespan for one in chunk.fields[event] if one.name == name)
+    span = next((one.timespan for one in chunk.fields[event] if one.name == name), "")
     ticks_per_s = chunk.header.ticks_per_s
     if span != "TICKS" or ticks_per_s == 10**9:
         return amounts

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ...schema.errors import CorruptProfile
 from ...schema.profile import Rules
 from ..trie import Ragged, offsets_of
 from .jfr_columns import IntArray
-from .jfr_events import ABOUT, CONTEXT, STATE, THREAD, Events
+from .jfr_events import ABOUT, CONTEXT, STATE, THREAD, Events, groups_of, sums_of
 from .jfr_frames import Frames
 from .jfr_labels import ContextLabels, Pairs
 from .jfr_pools import Pools
@@ -24,8 +23,6 @@ from .profile_columns import (
     ProfileHeader,
     SampleColumns,
 )
-
-_MAX_VALUE = 2.0**63
 
 
 @dataclass(frozen=True)
@@ -74,10 +71,10 @@ def to_batch(
 ) -> pa.RecordBatch:
     """One profile; `rows` says which stack of `frames` each event has. Raises `CorruptProfile`."""
     names = [name for name in labelling.columns if name in events.about]
-    labelled, firsts = _groups([events.about[name] for name in names], len(rows))
+    labelled, firsts = groups_of([events.about[name] for name in names], len(rows))
     numbers = [events.about[name][firsts].view(np.uint64).tolist() for name in names]
     pairs = [labelling.pairs(dict(zip(names, one, strict=True))) for one in zip(*numbers, strict=True)]
-    sample, firsts = _groups([rows, labelled], len(rows))
+    sample, firsts = groups_of([rows, labelled], len(rows))
     texts: dict[str, int] = {"": 0}
     stacks = frames.stacks.take(rows[firsts])
     used, location = np.unique(stacks.values, return_inverse=True)
@@ -89,7 +86,7 @@ def to_batch(
         header=header,
         texts=pa.array([_encoded(text) for text in texts], pa.binary()),
         samples=SampleColumns(
-            stacks.offsets, location + 1, _sums(events.values, sample, len(firsts)), labels
+            stacks.offsets, location + 1, sums_of(events.values, sample, len(firsts)), labels
         ),
         locations=LocationColumns(
             zeros, zeros, np.arange(len(used) + 1), line_function + 1, frames.line[used], zeros
@@ -108,25 +105,6 @@ def _encoded(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
-
-
-def _groups(columns: Sequence[IntArray], count: int) -> tuple[IntArray, IntArray]:
-    """The group of each row, rows being equal in all columns; and a row of each group."""
-    groups = np.zeros(count, np.int64)
-    for column in columns:
-        codes = np.unique(column, return_inverse=True)[1]
-        groups = np.unique(groups * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1]
-    firsts = np.zeros(int(groups.max(initial=-1)) + 1, np.int64)
-    firsts[groups[::-1]] = np.arange(count)[::-1]
-    return groups, firsts
-
-
-def _sums(values: IntArray, groups: IntArray, count: int) -> IntArray:
-    if np.abs(values.astype(np.float64)).sum(axis=0).max(initial=0) >= _MAX_VALUE:
-        raise CorruptProfile("the sum of the samples' values does not fit 64 bits")
-    sums = np.zeros((count, values.shape[1]), np.int64)
-    np.add.at(sums, groups, values)
-    return sums
 
 
 def _labels(pairs: Sequence[Pairs], rows: IntArray, texts: dict[str, int]) -> LabelColumns:

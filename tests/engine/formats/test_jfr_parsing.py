@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flameduck.engine.formats import Decoded, Failed, Input, jfr
+from flameduck.engine.formats import Decoded, Failed, Input, jfr, jfr_chunk
 from flameduck.engine.formats.jfr import Jfr
 from flameduck.engine.formats.jfr_columns import integers_between
 from flameduck.engine.formats.jfr_names import stable_name
@@ -227,6 +227,14 @@ def test_types_that_are_laid_out_otherwise() -> None:
     assert found.labels == {(): 10 * MS}
 
 
+def test_events_without_the_field_that_is_summed() -> None:
+    types = TYPES | {"profiler.Malloc": [ref("stackTrace", "jdk.types.StackTrace")]}
+    assert read(chunk(("profiler.Malloc", {"stackTrace": 2}), types=types))["malloc_objects"].totals == [1, 0]
+    types = TYPES | {"profiler.Malloc": [F("size", "long")]}
+    raw = chunk(("profiler.Malloc", {"size": 2}), ("profiler.LiveObject", {"stackTrace": 1}), types=types)
+    assert read(raw).keys() == {"live"}
+
+
 def test_no_samples() -> None:
     assert reason(chunk(setting("event", "cycles"))) == "the recording holds no samples"
 
@@ -294,10 +302,12 @@ def test_constants_of_a_type_that_is_not_there() -> None:
 
 def test_values_that_do_not_fit() -> None:
     events = [("jdk.ObjectAllocationSample", {"stackTrace": 1, "weight": (1 << 63) - 1})] * 2
-    assert reason(chunk(*events)) == "the sum of the samples' values does not fit 64 bits"
+    assert reason(chunk(*events)) == (
+        "chunk 1 at byte 0: the sum of the samples' values does not fit 64 bits"
+    )
     samples = [wall(1, (1 << 31) - 1)] * 200
     assert reason(chunk(*samples, setting("wall", "3600000000000"))) == (
-        "the samples, times 3600000000000 ns, do not fit 64 bits"
+        "chunk 1 at byte 0: the samples, times 3600000000000 ns, do not fit 64 bits"
     )
 
 
@@ -343,3 +353,13 @@ def test_integers_as_columns_equal_integers_one_by_one() -> None:
     assert values.view(np.uint64).tolist() == numbers
     assert ends.tolist() == np.cumsum([len(writer.integer(one)) for one in numbers]).tolist()
     assert integers_between(np.frombuffer(b"\xff" * 20, np.uint8), 0, 20)[1].tolist() == [9, 18]
+
+
+def test_a_chunk_of_many_events_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [setting("event", "wall"), *EVENTS, *STATES, *EVENTS, wall(1, 3), *STATES]
+    whole = read(chunk(*events))
+    monkeypatch.setattr(jfr_chunk, "MAX_EVENTS", 3)
+    parts = read(chunk(*events))
+    assert parts.keys() == whole.keys()
+    for kind, one in parts.items():
+        assert (one.stacks, one.labels) == (whole[kind].stacks, whole[kind].labels), kind
