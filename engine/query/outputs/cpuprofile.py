@@ -152,8 +152,8 @@ def _document(tree: _Tree, counted: bool, facts: ProfileFacts) -> str:
         "nodes": json.dumps(nodes, separators=(",", ":")),
         "startTime": _microseconds(facts.time_ns),
         "endTime": _microseconds(end_ns),
-        "samples": json.dumps([*samples, 1], separators=(",", ":")),
-        "timeDeltas": f"[{','.join(map(_microseconds, [before_ns, *deltas]))}]",
+        "samples": json.dumps([*samples, 1] if samples else [], separators=(",", ":")),
+        "timeDeltas": f"[{','.join(map(_microseconds, [before_ns, *deltas] if samples else []))}]",
     }
     return "{" + ",".join(f'"{key}":{text}' for key, text in parts.items()) + "}"
 
