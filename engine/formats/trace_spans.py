@@ -96,6 +96,7 @@ class SpanEvents:
         """All threads as one profile, labelled. Raises `CorruptProfile` if there are no duration events."""
         self._pack()
         table = np.concatenate(self._chunks)
+        self._chunks.clear()
         if not len(table):
             raise CorruptProfile("the trace has neither a CPU profile nor duration events (ph B, E or X)")
         pieces = SamplePieces(self._builder, Row(number, METRIC))
@@ -103,7 +104,7 @@ class SpanEvents:
         order = _in_time(table)
         bounds = np.searchsorted(table[order, 1], np.arange(len(self._threads) + 1))
         for thread, key in enumerate(self._threads):
-            nested = _Nested(table[order[bounds[thread] : bounds[thread + 1]]])
+            nested = _Nested(table, order[bounds[thread] : bounds[thread + 1]])
             loose, open_ended = loose + nested.loose, open_ended + nested.open_ended
             nodes, ends, own = nested.tree.columns()
             yield from pieces.add_tree(nodes, ends, own.reshape(-1, 1), threads.labels(*key))
@@ -135,13 +136,19 @@ class _Open(NamedTuple):
 
 
 class _Nested:
-    """The call tree of one thread's events, which are in order."""
+    """The call tree of one thread's events: rows of the table in this order, of which there is one at least."""
 
-    def __init__(self, events: IntArray) -> None:
+    def __init__(self, table: IntArray, order: IntArray) -> None:
         self.tree = GrowingTree()
         self.loose = self._begun = self._moves = 0
         self._open = [_Open(-1, 0, _NEVER, _NEVER)]
-        self._last = int(events[0, 3]) if len(events) else 0
+        self._last = int(table[order[0], 3])
+        for start in range(0, len(order), _CHUNK):
+            self._follow(table[order[start : start + _CHUNK]])
+        self.open_ended = self._begun
+        self._end_until(_NEVER - 1)
+
+    def _follow(self, events: IntArray) -> None:
         kinds, _, frames, ts, dur = (events[:, column].tolist() for column in range(5))
         for kind, frame, at, lasting in zip(kinds, frames, ts, dur, strict=True):
             self._end_until(at)
@@ -153,8 +160,6 @@ class _Nested:
                 self._begun += 1
             elif lasting:
                 self._push(frame, at + lasting)
-        self.open_ended = self._begun
-        self._end_until(_NEVER - 1)
 
     def _push(self, frame: int, end: int) -> None:
         above = self._open[-1]

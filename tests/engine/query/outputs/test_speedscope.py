@@ -33,8 +33,8 @@ WEIGHTS = st.integers(0, 10**6) | st.decimals(0, 1000, places=6).map(float)
 
 @st.composite
 def profiles(draw: st.DrawFn, frames: int) -> dict[str, Any]:
-    stack = st.lists(st.integers(0, frames - 1), max_size=4)
-    rows = draw(st.lists(st.tuples(stack, WEIGHTS), max_size=5))
+    stacks = st.lists(st.integers(0, frames - 1), max_size=4)
+    rows = draw(st.lists(st.tuples(stacks, WEIGHTS), max_size=5))
     unit = draw(UNITS)
     start = draw(st.integers(0, 5))
     said: dict[str, Any] = {"name": draw(TEXTS), "unit": unit, "startValue": start}
@@ -51,7 +51,7 @@ def profiles(draw: st.DrawFn, frames: int) -> dict[str, Any]:
     for stack, weight in rows:
         events += [{"type": "O", "frame": frame, "at": at} for frame in stack]
         at += weight
-        events += [{"type": "C", "frame": frame, "at": at} for frame in reversed(stack)]
+        events += [{"type": "C", "frame": frame, "at": at} for frame in stack[::-1]]
     return said | {"type": "evented", "events": events, "endValue": at}
 
 
