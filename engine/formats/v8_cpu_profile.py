@@ -176,8 +176,8 @@ def _own_times(samples: npt.NDArray[np.int32], deltas: IntArray, clock: Clock, n
 def sample_weights(deltas: IntArray, samples: int, clock: Clock) -> tuple[IntArray, IntArray | None]:
     """How long each sample lasts, in nanoseconds; and the order of the samples in time, None if that is theirs.
 
-    A delta leads from the sample before to its own; `deltas` is written over. V8 hands over some samples late, so that deltas may be negative.
-    Raises `CorruptProfile` when there is not a delta for each of the samples.
+    A delta leads from the sample before to its own. V8 hands over some samples late, so that deltas may be negative.
+    `deltas` is written over. Raises `CorruptProfile` when there is not a delta for each of the samples.
     """
     if samples != len(deltas):
         raise CorruptProfile(f"unequal numbers of samples ({samples}) and timeDeltas ({len(deltas)})")
