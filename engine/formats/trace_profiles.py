@@ -15,7 +15,7 @@ import numpy as np
 
 from ...schema.errors import CorruptProfile
 from . import Decoded, Row
-from .exact_numbers import IntArray, scaled, scaled_number
+from .exact_numbers import IntArray, check_sum, scaled, scaled_number
 from .json_document import Int64, decode_json
 from .names import NameReader
 from .profile_builder import ProfileBuilder
@@ -159,11 +159,14 @@ class _Streamed:
             if node.parent is not None:
                 nodes.adopt(nodes.row_of(node.parent, "ProfileChunk: node.parent"), row)
         rows = nodes.rows_of(np.concatenate(self._samples), "ProfileChunk: samples")
-        order = np.arange(len(rows))
-        weights, order = sample_weights(order, np.concatenate(self._deltas), self.clock)
-        lines, columns = (_positions(np.concatenate(found))[order] for found in (self._lines, self._columns))
+        deltas = np.concatenate(self._deltas)
+        check_sum(deltas, "ProfileChunk.timeDeltas")
+        weights, order = sample_weights(deltas, len(rows), self.clock)
+        lines, columns = (_positions(np.concatenate(found)) for found in (self._lines, self._columns))
+        if order is not None:
+            rows, lines, columns = rows[order], lines[order], columns[order]
         positions, position = np.unique(lines << POSITION_BITS | columns, return_inverse=True)
-        distinct, member = np.unique(rows[order] * len(positions) + position, return_inverse=True)
+        distinct, member = np.unique(rows * len(positions) + position, return_inverse=True)
         values = np.zeros((len(distinct), 2), np.int64)
         values[:, 0] = np.bincount(member, minlength=len(distinct))
         np.add.at(values[:, 1], member, weights)

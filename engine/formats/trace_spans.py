@@ -2,17 +2,18 @@
 
 Complete events (`X`) say how long they took; others begin (`B`) and end (`E`). An end closes the innermost event
 that was begun. What is never ended lasts as long as its thread has events. An event that outlasts the one it is in
-keeps all its time.
+goes on without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from ...schema.errors import CorruptProfile
+from ...schema.errors import CorruptProfile, LimitExceeded
 from . import Decoded, Row
 from .call_nodes import GrowingTree
 from .exact_numbers import IntArray, scaled
@@ -27,6 +28,7 @@ METRIC = "wall"
 _HEADER = ProfileHeader((("wall", "nanoseconds"),))
 _KINDS = {"B": 0, "E": 1, "X": 2}
 _BEGIN, _END, _WHOLE = _KINDS.values()
+MAX_MOVES = 2_000_000
 _CHUNK = 100_000
 _NEVER = 2**64
 """Later than any event that ends."""
@@ -94,6 +96,7 @@ class SpanEvents:
         """All threads as one profile, labelled. Raises `CorruptProfile` if there are no duration events."""
         self._pack()
         table = np.concatenate(self._chunks)
+        self._chunks.clear()
         if not len(table):
             raise CorruptProfile("the trace has neither a CPU profile nor duration events (ph B, E or X)")
         pieces = SamplePieces(self._builder, Row(number, METRIC))
@@ -101,7 +104,7 @@ class SpanEvents:
         order = _in_time(table)
         bounds = np.searchsorted(table[order, 1], np.arange(len(self._threads) + 1))
         for thread, key in enumerate(self._threads):
-            nested = _Nested(table[order[bounds[thread] : bounds[thread + 1]]])
+            nested = _Nested(table, order[bounds[thread] : bounds[thread + 1]])
             loose, open_ended = loose + nested.loose, open_ended + nested.open_ended
             nodes, ends, own = nested.tree.columns()
             yield from pieces.add_tree(nodes, ends, own.reshape(-1, 1), threads.labels(*key))
@@ -123,54 +126,81 @@ def _in_time(table: IntArray) -> IntArray:
     return np.lexsort((np.where(has_marks[thread], 0, -dur), ts, thread))
 
 
-class _Nested:
-    """The call tree of one thread's events, which are in order."""
+class _Open(NamedTuple):
+    """An event that has not ended: its node in the tree, and when it or one around it ends first."""
 
-    def __init__(self, events: IntArray) -> None:
+    frame: int
+    node: int
+    end: int
+    until: int
+
+
+class _Nested:
+    """The call tree of one thread's events: rows of the table in this order, of which there is one at least."""
+
+    def __init__(self, table: IntArray, order: IntArray) -> None:
         self.tree = GrowingTree()
-        self.loose = self._begun = 0
-        self._open: list[tuple[int, int]] = [(0, _NEVER)]
-        self._last = int(events[0, 3]) if len(events) else 0
-        _, _, frames, ts, dur = (events[:, column].tolist() for column in range(5))
-        for kind, frame, at, lasting in zip(events[:, 0].tolist(), frames, ts, dur, strict=True):
+        self.loose = self._begun = self._moves = 0
+        self._open = [_Open(-1, 0, _NEVER, _NEVER)]
+        self._last = int(table[order[0], 3])
+        for start in range(0, len(order), _CHUNK):
+            self._follow(table[order[start : start + _CHUNK]])
+        self.open_ended = self._begun
+        self._end_until(_NEVER - 1)
+
+    def _follow(self, events: IntArray) -> None:
+        kinds, _, frames, ts, dur = (events[:, column].tolist() for column in range(5))
+        for kind, frame, at, lasting in zip(kinds, frames, ts, dur, strict=True):
             self._end_until(at)
+            self._spend(at)
             if kind == _END:
                 self._end_begun(at)
-            else:
-                self._begin(frame, at, at + lasting if kind == _WHOLE else _NEVER)
-        self.open_ended = self._begun
-        self._end_all()
+            elif kind == _BEGIN:
+                self._push(frame, _NEVER)
+                self._begun += 1
+            elif lasting:
+                self._push(frame, at + lasting)
 
-    def _begin(self, frame: int, at: int, end: int) -> None:
-        node = self._open[-1][0]
-        self._spend(at)
-        self._open.append((self.tree.child(node, frame), end))
-        self._begun += end == _NEVER
+    def _push(self, frame: int, end: int) -> None:
+        above = self._open[-1]
+        until = end if end < above.until else above.until
+        self._open.append(_Open(frame, self.tree.child(above.node, frame), end, until))
 
     def _spend(self, until: int) -> None:
         """The time until then belongs to the innermost event."""
         if until > self._last:
-            self.tree.own[self._open[-1][0]] += until - self._last
+            self.tree.own[self._open[-1].node] += until - self._last
             self._last = until
 
     def _end_until(self, at: int) -> None:
         """Close complete events that are over."""
-        while self._open[-1][1] <= at:
-            self._spend(self._open[-1][1])
-            self._open.pop()
+        while (now := self._open[-1].until) <= at:
+            self._spend(now)
+            first = len(self._open) - 1
+            while self._open[first - 1].until == now:
+                first -= 1
+            self._close(first, now)
+
+    def _close(self, first: int, now: int) -> None:
+        """Close the event at `first` of the open ones; those in it that end later go on without it."""
+        closed = self._open[first:]
+        del self._open[first:]
+        for one in closed[1:]:
+            if one.end > now:
+                self._moves += 1
+                self._push(one.frame, one.end)
+        if self._moves > MAX_MOVES:
+            raise LimitExceeded(
+                f"events outlast the one they are in more often than the limit of {MAX_MOVES} times"
+            )
 
     def _end_begun(self, at: int) -> None:
-        """Close the innermost event that was begun, and what is still open in it."""
+        """Close the innermost event that was begun."""
         if not self._begun:
             self.loose += 1
             return
-        self._spend(at)
-        while self._open.pop()[1] != _NEVER:
-            pass
+        first = len(self._open) - 1
+        while self._open[first].end != _NEVER:
+            first -= 1
         self._begun -= 1
-
-    def _end_all(self) -> None:
-        while len(self._open) > 1:
-            end = self._open[-1][1]
-            self._spend(self._last if end == _NEVER else end)
-            self._open.pop()
+        self._close(first, at)

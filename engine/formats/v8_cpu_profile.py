@@ -8,16 +8,18 @@ are frames of their own. A sample lasts until the next one, the last until the e
 
 from __future__ import annotations
 
+from array import array as Numbers
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from ...schema.errors import CorruptProfile, InputError
 from . import Decoded, Failed, Input, Row
-from .exact_numbers import IntArray, check_sum, scaled, scaled_number
+from .exact_numbers import IntArray, scaled, scaled_number
 from .json_document import ABSENT, Int64, array_pieces, decode_json, is_given
 from .json_head import json_paths
 from .names import name_reader
@@ -30,6 +32,7 @@ METRIC = "wall"
 SAMPLE_TYPES = (("samples", "count"), ("wall", "nanoseconds"))
 PERIOD_TYPE = ("wall", "nanoseconds")
 NS_PER_US = 1000
+_STEP = 1_000_000
 _EPOCH_NS = 10**18
 """V8 counts from when the machine started; who writes later times than this one (2001) counts from 1970."""
 
@@ -128,50 +131,71 @@ def read_profile(
     for piece in array_pieces(document.nodes):
         tree.add(decode_json(piece, list[Node], "nodes"))
     tree.link()
-    samples = tree.nodes.rows_of(_integers(document.samples, "samples"), "samples")
+    samples = _rows(document.samples, tree.nodes)
     counts = np.array(tree.hits, np.int64)
     if not counts.any():
         counts = np.bincount(samples, minlength=len(tree.nodes))
     columns = [counts]
     if is_given(document.time_deltas):
-        deltas = np.concatenate([np.zeros(0, np.int64), *_scaled_pieces(document.time_deltas)])
-        weights, samples = sample_weights(samples, deltas, clock)
-        own = np.zeros(len(tree.nodes), np.int64)
-        np.add.at(own, samples, weights)
-        columns.append(own)
+        columns.append(_own_times(samples, _deltas(document.time_deltas), clock, len(tree.nodes)))
     yield from pieces.add_tops(tree.nodes.columns(), tree.by_line(np.stack(columns, axis=1)), labels)
 
 
-def _integers(array: msgspec.Raw, where: str) -> IntArray:
-    pieces = array_pieces(array) if is_given(array) else ()
-    return np.concatenate(
-        [np.zeros(0, np.int64), *(np.array(decode_json(one, list[Int64], where), np.int64) for one in pieces)]
-    )
+def _rows(array: msgspec.Raw, nodes: V8Nodes) -> npt.NDArray[np.int32]:
+    """The row of each sample's node. Short numbers, in memory that grows: there may be millions."""
+    rows = Numbers("i")
+    for piece in array_pieces(array) if is_given(array) else ():
+        ids = np.array(decode_json(piece, list[Int64], "samples"), np.int64)
+        rows.frombytes(nodes.rows_of(ids, "samples", len(rows)).astype(np.int32).tobytes())
+    return np.frombuffer(rows, np.int32)
 
 
-def _scaled_pieces(array: msgspec.Raw) -> Iterator[IntArray]:
+def _deltas(array: msgspec.Raw) -> IntArray:
+    """The deltas in nanoseconds. Raises `CorruptProfile` when they do not add up within 64 bits."""
+    deltas = Numbers("q")
+    size = 0.0
     for piece in array_pieces(array):
-        yield scaled(decode_json(piece, list[int | float], "timeDeltas"), NS_PER_US, "timeDeltas")
+        found = scaled(decode_json(piece, list[int | float], "timeDeltas"), NS_PER_US, "timeDeltas")
+        size += float(np.abs(found.astype(np.float64)).sum())
+        deltas.frombytes(found.tobytes())
+    if size >= 2.0**63:
+        raise CorruptProfile("timeDeltas: the sum does not fit 64 bits")
+    return np.frombuffer(deltas, np.int64)
 
 
-def sample_weights(samples: IntArray, deltas: IntArray, clock: Clock) -> tuple[IntArray, IntArray]:
-    """How long each sample lasts, in nanoseconds, and the samples in the order of their times.
+def _own_times(samples: npt.NDArray[np.int32], deltas: IntArray, clock: Clock, nodes: int) -> IntArray:
+    """How long each node was on top. Raises `CorruptProfile` when there is not a delta for each sample."""
+    weights, order = sample_weights(deltas, len(samples), clock)
+    own = np.zeros(nodes, np.int64)
+    for start in range(0, len(samples), _STEP):
+        part = slice(start, start + _STEP)
+        np.add.at(own, samples[part] if order is None else samples[order[part]], weights[part])
+    return own
+
+
+def sample_weights(deltas: IntArray, samples: int, clock: Clock) -> tuple[IntArray, IntArray | None]:
+    """How long each sample lasts, in nanoseconds; and the order of the samples in time, None if that is theirs.
 
     A delta leads from the sample before to its own. V8 hands over some samples late, so that deltas may be negative.
-    Raises `CorruptProfile` when there is not a delta for each sample.
+    `deltas` is written over. Raises `CorruptProfile` when there is not a delta for each of the samples.
     """
-    if len(samples) != len(deltas):
-        raise CorruptProfile(f"unequal numbers of samples ({len(samples)}) and timeDeltas ({len(deltas)})")
-    check_sum(deltas, "timeDeltas")
-    at = np.cumsum(deltas)
+    if samples != len(deltas):
+        raise CorruptProfile(f"unequal numbers of samples ({samples}) and timeDeltas ({len(deltas)})")
+    order = None
     if (deltas[1:] < 0).any():
+        at = np.cumsum(deltas)
         order = np.argsort(at, kind="stable")
-        at, samples = at[order], samples[order]
-    last = int(at[-1]) if len(at) else 0
+        deltas = np.diff(at[order], prepend=0)
+    last = int(deltas.sum())
     end = last if clock.end_ns is None else max(clock.end_ns - clock.start_ns, last)
-    if end - int(at[0] if len(at) else 0) >= 2**63:
+    if end - last >= 2**63:
         raise CorruptProfile("endTime: the duration does not fit 64 bits")
-    return np.diff(at, append=end), samples
+    # In place and step by step: there may be millions.
+    for start in range(0, samples - 1, _STEP):
+        stop = min(start + _STEP, samples - 1)
+        deltas[start:stop] = deltas[start + 1 : stop + 1]
+    deltas[-1:] = end - last
+    return deltas, order
 
 
 class _Tree:

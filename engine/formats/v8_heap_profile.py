@@ -2,7 +2,8 @@
 
 Source: https://chromedevtools.github.io/devtools-protocol/v8/HeapProfiler/#type-SamplingHeapProfile
 
-Sizes are those that the profiler estimates. Its samples say how many allocations each estimate is made of.
+Sizes are those that the profiler estimates. Its samples say how many allocations each estimate is made of; those
+that were made while the tree was written have no node in it.
 """
 
 from __future__ import annotations
@@ -83,14 +84,15 @@ def _decode(number: int, one: Input) -> Iterator[Decoded]:
     pieces = SamplePieces(ProfileBuilder(_HEADER, name_reader(one)), Row(number, "memory"))
     nodes = V8Nodes(pieces.builder)
     sizes, numbered = _walk(document.head, nodes)
-    counts = np.zeros(len(nodes), np.int64)
+    # The last entry counts those of nodes that are not in the tree.
+    counts = np.zeros(len(nodes) + 1, np.int64)
     for piece in array_pieces(document.samples):
-        for sample in decode_json(piece, list[Sample], "samples"):
-            row = numbered.get(sample.node_id)
-            if row is None:
-                raise CorruptProfile(f"samples: there is no node {sample.node_id}")
-            counts[row] += 1
-    values = np.stack([counts, np.array(sizes, np.int64)], axis=1)
+        samples = decode_json(piece, list[Sample], "samples")
+        rows = [numbered.get(sample.node_id, len(nodes)) for sample in samples]
+        counts += np.bincount(np.array(rows, np.int64), minlength=len(counts))
+    if counts[-1]:
+        pieces.warn(f"{counts[-1]} samples of nodes that are not in the tree were left out")
+    values = np.stack([counts[:-1], np.array(sizes, np.int64)], axis=1)
     ends = np.flatnonzero(values.any(axis=1))
     yield from pieces.add_tree(nodes.columns(), ends, values[ends])
     yield from pieces.finish()

@@ -83,13 +83,13 @@ class V8Nodes:
             raise CorruptProfile(f"{where}: there is no node {node_id}")
         return row
 
-    def rows_of(self, node_ids: IntArray, where: str) -> IntArray:
-        """The rows of nodes. Raises `CorruptProfile` for ids that are not there."""
+    def rows_of(self, node_ids: IntArray, where: str, first: int = 0) -> IntArray:
+        """The rows of nodes, the list's items from `first` on. Raises `CorruptProfile` for ids that are not there."""
         known = np.fromiter(self._row.keys(), np.int64, len(self._row))
         rows = _places_of(node_ids, known)
         bad = np.flatnonzero(rows < 0)
         if len(bad):
-            raise CorruptProfile(f"{where}[{bad[0]}]: there is no node {node_ids[bad[0]]}")
+            raise CorruptProfile(f"{where}[{first + bad[0]}]: there is no node {node_ids[bad[0]]}")
         return rows
 
     def adopt(self, parent: int, child: int) -> None:

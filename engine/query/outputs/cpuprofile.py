@@ -16,7 +16,7 @@ from typing import Any
 
 from ....schema.errors import RequestError
 from ....schema.profile_type import parse_profile_type
-from ..export import Export
+from ..export import Export, SampleType
 from ..profile_facts import ProfileFacts, profile_facts
 from .stack_frames import Frame, StackFrames, stack_frames, values_by_stack
 
@@ -31,8 +31,11 @@ Place = tuple[str, str, int, int]
 
 
 def write_cpuprofile(export: Export) -> bytes:
-    """The selection's one type as V8 writes time. Raises `RequestError` for negative values."""
-    kind = export.resolved.plan.profile_type or "::::"
+    """One type of the selection as V8 writes time: the only one that counts no samples, or the one that is named.
+
+    Raises `RequestError` for negative values.
+    """
+    kind = _measured(export)
     partial = export.locations(labels=False)
     by_type = {key: values for (key, _), values in values_by_stack(partial).items()}
     tree = _Tree(stack_frames(partial))
@@ -45,12 +48,26 @@ def write_cpuprofile(export: Export) -> bytes:
     return _document(tree, bool(by_type.get(counts)), profile_facts(export)).encode()
 
 
+def _measured(export: Export) -> str:
+    kinds = [kind.profile_type for kind in export.sample_types if not _counts_samples(kind)]
+    if len(kinds) == 1:
+        return kinds[0]
+    return export.resolved.plan.profile_type or "::::"
+
+
+def _counts_samples(kind: SampleType) -> bool:
+    return kind.type in ("samples", "sample") and kind.unit == "count"
+
+
 def _counts_of(export: Export, kind: str) -> str:
     """The type that counts the samples of a type; empty if the selection has none."""
     name = kind.split(":", maxsplit=1)[0]
     for other in export.sample_types:
-        is_count = other.type in ("samples", "sample") and other.unit == "count"
-        if is_count and other.profile_type != kind and other.profile_type.startswith(f"{name}:"):
+        if (
+            _counts_samples(other)
+            and other.profile_type != kind
+            and other.profile_type.startswith(f"{name}:")
+        ):
             return other.profile_type
     return ""
 
@@ -135,8 +152,8 @@ def _document(tree: _Tree, counted: bool, facts: ProfileFacts) -> str:
         "nodes": json.dumps(nodes, separators=(",", ":")),
         "startTime": _microseconds(facts.time_ns),
         "endTime": _microseconds(end_ns),
-        "samples": json.dumps([*samples, 1], separators=(",", ":")),
-        "timeDeltas": f"[{','.join(map(_microseconds, [before_ns, *deltas]))}]",
+        "samples": json.dumps([*samples, 1] if samples else [], separators=(",", ":")),
+        "timeDeltas": f"[{','.join(map(_microseconds, [before_ns, *deltas] if samples else []))}]",
     }
     return "{" + ",".join(f'"{key}":{text}' for key, text in parts.items()) + "}"
 
