@@ -117,17 +117,18 @@ TALLY = b"tally\n12 main > work > read\n3 main > idle\n"
 
 
 def test_a_package_adds_a_format(extended: Path, tmp_path: Path) -> None:
-    """Files of it are recognised, alone and in a store, in this process and in workers."""
-    for number in range(5):
-        (tmp_path / f"{number}.tally").write_bytes(TALLY)
+    """Files of it are recognised, without a store and on their way into one."""
+    for number in range(3):
+        (tmp_path / f"{number}.tally").write_bytes(TALLY + b"1 main\n" * number)
     top = json.loads(run(extended, "top", "-f", "json", str(tmp_path / "0.tally")))
     assert [(row["function"], row["self"]) for row in top[:2]] == [("read", 12), ("idle", 3)]
     store = ("--store", str(tmp_path / "store"))
-    files = [str(tmp_path / f"{number}.tally") for number in range(5)]
-    done = json.loads(run(extended, "ingest", "-f", "json", "--time", "-1h", "-j", "2", *files[:1], *store))
-    assert (done["new"], done["refused"]) == (1, [])
+    done = json.loads(
+        run(extended, "ingest", "-f", "json", "--time", "-1h", str(tmp_path / "*.tally"), *store)
+    )
+    assert (done["new"], done["refused"]) == (3, [])
     stored = json.loads(run(extended, "top", "-f", "json", *store))
-    assert [(row["function"], row["self"]) for row in stored[:2]] == [("read", 12), ("idle", 3)]
+    assert [(row["function"], row["self"]) for row in stored[:2]] == [("read", 36), ("idle", 9)]
 
 
 def test_a_package_adds_an_output(extended: Path, tmp_path: Path) -> None:
@@ -146,39 +147,41 @@ def test_a_bad_file_of_a_packages_format_names_the_line(extended: Path, tmp_path
     )
 
 
+def test_broken_formats_are_their_packages_fault(extended: Path, tmp_path: Path) -> None:
+    """A line for each file that names the package, and a good file is read all the same."""
+    faults = {
+        b"who knows": "'b-raising' of the package flameduck-broken: RuntimeError: it needs a licence",
+        b"fall at once": "'a-failing' of the package flameduck-broken: ZeroDivisionError: a head of nothing",
+        b"fall": "'a-failing' of the package flameduck-broken: IndexError: off the end",
+        b"lie": "'a-failing' of the package flameduck-broken: decode() must yield Decoded",
+    }
+    files = [tmp_path / str(number) for number in range(len(faults))]
+    for file, content in zip(files, faults, strict=True):
+        file.write_bytes(content)
+    (tmp_path / "good.tally").write_bytes(TALLY)
+    done = run_anyhow(extended, "top", "-f", "json", *map(str, files), str(tmp_path / "good.tally"))
+    assert (done.returncode, json.loads(done.stdout)[0]["self"]) == (1, 12)
+    lines = dict(line.removeprefix("flameduck: ").split(": ", 1) for line in done.stderr.splitlines())
+    assert lines.keys() == set(map(str, files))
+    for file, fault in zip(files, faults.values(), strict=True):
+        assert f"plug-in {fault}" in lines[str(file)]
+
+
 @pytest.mark.parametrize(
-    ("content", "name", "fault", "named"),
+    ("name", "fault"),
     [
-        (b"main 1\n", "b-raising", "RuntimeError: it needs a licence", True),
-        (b"main 1\n", "c-missing", "ModuleNotFoundError: No module named", True),
-        (
-            b"main 1\n",
-            "d-lacking",
-            "a format needs the method 'decode', which flameduck_broken:Lacking",
-            True,
-        ),
-        (b"who knows", "b-raising", "RuntimeError: it needs a licence", False),
-        (b"fall at once", "a-failing", "ZeroDivisionError: a head of nothing", False),
-        (b"fall", "a-failing", "IndexError: off the end", False),
-        (b"lie", "a-failing", "decode() must yield Decoded", False),
+        ("b-raising", "RuntimeError: it needs a licence"),
+        ("c-missing", "ModuleNotFoundError: No module named 'flameduck_broken_nowhere'"),
+        ("d-lacking", "a format needs the method 'decode', which flameduck_broken:Lacking lacks"),
     ],
 )
-def test_a_broken_format_is_its_packages_fault(
-    extended: Path, tmp_path: Path, content: bytes, name: str, fault: str, named: bool
-) -> None:
-    """One line that names the package, and other files are read all the same."""
-    options = ["--input-format", name] if named else []
-    (tmp_path / "broken").write_bytes(content)
-    (tmp_path / "good.tally").write_bytes(TALLY)
-    done = run_anyhow(extended, "top", *options, str(tmp_path / "broken"))
-    assert done.returncode == 1
-    assert f"plug-in {name!r} of the package flameduck-broken: {fault}" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    if not named:
-        both = run_anyhow(
-            extended, "top", "-f", "json", *(str(tmp_path / file) for file in ("broken", "good.tally"))
-        )
-        assert (both.returncode, json.loads(both.stdout)[0]["self"]) == (1, 12)
+def test_a_broken_format_that_is_asked_for(extended: Path, tmp_path: Path, name: str, fault: str) -> None:
+    (tmp_path / "file").write_bytes(b"main 1\n")
+    done = run_anyhow(extended, "top", "--input-format", name, str(tmp_path / "file"))
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"flameduck: {tmp_path / 'file'}: plug-in {name!r} of the package flameduck-broken: {fault}\n",
+    )
 
 
 def test_a_broken_output_is_its_packages_fault(extended: Path, fixtures: Path) -> None:
