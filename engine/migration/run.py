@@ -153,7 +153,7 @@ class Migration:
             by_type[dict(labels).get(PROFILE_TYPE, "")].append(own_labels(labels))
         for profile_type in sorted(by_type):
             kind = parse_profile_type(profile_type)
-            for part in one.cut(stored.ends_ms(profile_type)):
+            for part in stored.cut(one, profile_type):
                 yield from Part(self._asked, kind, part, by_type[profile_type]).uploads(
                     stored, self._findings
                 )
