@@ -366,6 +366,29 @@ def test_the_source_hides_old_profiles(server: Pyroscope, target: Connection) ->
     assert "max_query_lookback" in warning
 
 
+@pytest.mark.parametrize(
+    "stats",
+    [
+        {"dataIngested": True, "oldestProfileTime": "-9223372036854775808", "newestProfileTime": "1"},
+        {
+            "dataIngested": True,
+            "oldestProfileTime": "9223372036854775807",
+            "newestProfileTime": "9223372036854775807",
+        },
+        {"oldestProfileTime": "9223372036854775807"},
+    ],
+)
+def test_times_that_cannot_be(server: Pyroscope, target: Connection, stats: dict[str, Any]) -> None:
+    server.faults = [Fault("GetProfileStats", change=lambda _: stats)]
+    report = migrate(server, target, replace(WANTED, end_ns=2**62, start_ns=None, step_ms=3_600_000))
+    assert report.new == 0
+
+
+def test_a_far_future_costs_nothing(server: Pyroscope, target: Connection) -> None:
+    migrate(server, target, replace(WANTED, end_ns=2**62, step_ms=3_600_000))
+    assert server.calls["Series"] < 30
+
+
 def test_nothing_there(target: Connection) -> None:
     with flameduck.open("memory://migration-empty") as empty, running(StoreBackend(empty)) as server:
         report = migrate(server, target, replace(WANTED, start_ns=None))
