@@ -16,6 +16,7 @@
     │   ├── ObjectExists      an exclusive create lost
     │   ├── CommitConflict    a catalog entry removes a block that is gone
     │   └── CorruptBlock      stored bytes contradict their checksum or each other
+    ├── BrokenPlugin          what another package brings does not work
     └── Unavailable           try again later
 
 `exit_status` is the one table from class to CLI exit code and HTTP status.
@@ -99,6 +100,10 @@ class CommitConflict(StorageError):
 
 class CorruptBlock(StorageError):
     """Stored bytes contradict their checksum or each other."""
+
+
+class BrokenPlugin(FlameduckError):
+    """A format or an output of another package does not work; the message names both."""
 
 
 class Unavailable(FlameduckError):

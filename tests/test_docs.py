@@ -40,6 +40,18 @@ def test_the_decisions_index_is_complete() -> None:
     assert [name[:4] for name in there] == [f"{number:04}" for number in range(1, len(there) + 1)]
 
 
+def test_adding_a_format_shows_the_package_that_is_tested() -> None:
+    """tests/test_packaging.py installs and uses it."""
+    package = ROOT / "tests" / "plugins" / "flameduck_tally"
+    shown = (ROOT / "docs" / "adding-a-format.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", shown, re.DOTALL | re.MULTILINE)
+    module = (package / "flameduck_tally.py").read_text()
+    assert [block for block in blocks if block not in module] == []
+    begins = re.findall(r"^(?:class|def) \w+", module, re.MULTILINE)
+    assert begins == re.findall(r"^(?:class|def) \w+", "".join(blocks), re.MULTILINE)
+    assert f"```toml\n{(package / 'pyproject.toml').read_text()}```" in shown
+
+
 def readme_block(start: str) -> str:
     """The code block of the README that begins with `start`."""
     blocks: list[str] = re.findall(

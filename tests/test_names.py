@@ -18,6 +18,7 @@ NAMES_THAT_SAY_NOTHING = re.compile(r"(^|_)(utils?|helpers?|managers?|misc|commo
 BROAD_EXCEPTS = {
     "engine/execution/worker.py::_answer",  # a process boundary: the parent raises the error
     "engine/execution/worker.py::_pickled_error",  # an error that cannot travel is told by its text
+    "engine/plugins.py::blamed",  # code of other packages: what it raises becomes a message that names the package
     "engine/formats/pprof.py::work",  # a panic of the Rust decoder derives from BaseException alone
 }
 # Written so that this file does not name them itself.

@@ -1,7 +1,7 @@
 """Profile formats: the seam between bytes and the pprof-shaped batches that everything else works on.
 
 A format is one file with one class. To add one, write the class and name it in `FORMATS`, or ship it in another
-package under the entry point group `flameduck.formats`.
+package under the entry point group `flameduck.formats`: docs/adding-a-format.md shows one.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from itertools import chain
 from types import MappingProxyType
 from typing import Protocol
 
 import pyarrow as pa
 
-from ...schema.errors import UnknownFormat
+from ...schema.errors import BrokenPlugin, UnknownFormat
 from ...schema.profile import Rules
+from ..plugins import Plugin, installed_plugins
 
 ENTRY_POINTS = "flameduck.formats"
 HEAD_BYTES = 64 << 10
@@ -137,11 +137,15 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 
 
 def format_named(name: str) -> Format:
-    """The format of a name, built in or installed. Raises `UnknownFormat` that lists them."""
-    places = FORMATS if name in FORMATS else {**_installed(), **FORMATS}
-    if name not in places:
+    """The format of a name, built in or installed. Raises `UnknownFormat` that lists them, or says what is broken."""
+    if name in FORMATS:
+        return _load(FORMATS[name])
+    if name not in _installed():
         raise UnknownFormat(f"input format {name!r}: expected one of {', '.join([*FORMATS, *_installed()])}")
-    return _load(places[name])
+    try:
+        return _load_installed(name)
+    except BrokenPlugin as error:
+        raise UnknownFormat(str(error)) from error
 
 
 def detect_format(raw: bytes, filename: str) -> Format:
@@ -149,22 +153,32 @@ def detect_format(raw: bytes, filename: str) -> Format:
     if not raw:
         raise UnknownFormat("the input is empty")
     head = raw[:HEAD_BYTES]
-    # What is installed is looked up only when none of ours fits: listing packages takes a while.
-    for place in chain(FORMATS.values(), _installed_places()):
+    for place in FORMATS.values():
         if _load(place).matches(head, filename):
             return _load(place)
-    raise UnknownFormat(f"not a profile of any known format (it begins with {raw[:16]!r})")
-
-
-def _installed_places() -> Iterator[str]:
-    yield from _installed().values()
+    # What is installed is looked up only when none of ours fits: listing packages takes a while.
+    faults = []
+    for name in _installed():
+        try:
+            if _load_installed(name).matches(head, filename):
+                return _load_installed(name)
+        except BrokenPlugin as error:
+            faults.append(str(error))
+    raise UnknownFormat(
+        "; ".join([f"not a profile of any known format (it begins with {raw[:16]!r})", *faults])
+    )
 
 
 @cache
-def _installed() -> Mapping[str, str]:
-    from importlib.metadata import entry_points
+def _installed() -> Mapping[str, Plugin]:
+    return installed_plugins(ENTRY_POINTS)
 
-    return MappingProxyType({point.name: point.value for point in entry_points(group=ENTRY_POINTS)})
+
+@cache
+def _load_installed(name: str) -> Format:
+    from .installed import InstalledFormat
+
+    return InstalledFormat(_installed()[name])
 
 
 @cache

@@ -63,19 +63,18 @@ class Part:
         found = {one: stored.find(self._stored_labels(one), str(self.kind), self.slice) for one in totals}
         missing = sorted((one for one, known in found.items() if known is None), key=sorted)
         findings.known += len(totals) - len(missing)
-        # How much was stored of this very slice, where it is not what the source holds now.
-        before = {one: known[1] for one, known in found.items() if known and known[0] == self.slice}
-        changed = {one: total for one, total in before.items() if not _same(total, totals[one])}
+        # What is stored of this very slice, but not with the total of now.
+        changed = {
+            one: known.total
+            for one, known in found.items()
+            if known and known.slice == self.slice and not _same(known.total, totals[one])
+        }
         if not missing and not changed:
             return
         # A range ends with a ms that is the beginning of the next slice too: few profiles lie on it.
         at_end = self._totals(self.slice.end_ms - 1)
         for labels, total in changed.items():
-            if not totals[labels] - at_end.get(labels, 0) <= total <= totals[labels]:
-                findings.warn(
-                    f"{self._origin(labels)}: the source's total is {totals[labels]:.0f} now, "
-                    f"and was {total} when it was stored"
-                )
+            self._compare(labels, total, (totals[labels] - at_end.get(labels, 0), totals[labels]), findings)
         if missing and self.kind.is_gauge:
             findings.warn(
                 f"{self.kind}: a state rather than an increment: a slice adds up the states of all profiles in it, "
@@ -83,6 +82,14 @@ class Part:
             )
         for labels in missing:
             yield from self._missing(labels, totals[labels], labels in at_end, findings)
+
+    def _compare(self, labels: Labels, stored: int, now: tuple[float, float], findings: Findings) -> None:
+        """Warn when what was stored is not between two totals: those without and with what lies about the end."""
+        if not now[0] <= stored <= now[1]:
+            findings.warn(
+                f"{self._origin(labels)}: the source's total is {now[1]:.0f} now, "
+                f"and was {stored} when it was stored"
+            )
 
     def _missing(self, labels: Labels, total: float, at_end: bool, findings: Findings) -> Iterator[Upload]:
         """One series, unless nothing of it is left, or it is refused."""

@@ -91,8 +91,8 @@ class _Complaint(msgspec.Struct):
 
 class _StatsAnswer(msgspec.Struct):
     data_ingested: bool = msgspec.field(name="dataIngested", default=False)
-    # A protobuf int64 is a string in JSON.
-    oldest_profile_time: str | int = msgspec.field(name="oldestProfileTime", default=0)
+    oldest_profile_time: int = msgspec.field(name="oldestProfileTime", default=0)
+    newest_profile_time: int = msgspec.field(name="newestProfileTime", default=0)
 
 
 class Querier:
@@ -109,10 +109,10 @@ class Querier:
         """Close the connection."""
         self._pool.close()
 
-    def oldest_ms(self) -> int | None:
-        """The time of the oldest profile that is kept; None when there is none."""
+    def bounds_ms(self) -> tuple[int, int] | None:
+        """The times of the oldest and the newest profile that are kept; None when there is none."""
         answer = self._ask_json("GetProfileStats", {}, _StatsAnswer)
-        return int(answer.oldest_profile_time) if answer.data_ingested else None
+        return (answer.oldest_profile_time, answer.newest_profile_time) if answer.data_ingested else None
 
     def series(self, selector: str, start_ms: int, end_ms: int) -> list[Labels]:
         """The label sets that match; some may have no profile in the range, which the source looks at roughly."""
@@ -146,7 +146,8 @@ class Querier:
     def _ask_json(self, method: str, body: Mapping[str, object], kind: type[T]) -> T:
         raw = self._ask(method, json.dumps(body).encode(), JSON)
         try:
-            return msgspec.json.decode(raw, type=kind)
+            # Not strict: protobuf's 64-bit integers are strings in JSON.
+            return msgspec.json.decode(raw, type=kind, strict=False)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise InputError(f"{self.source.name}: the answer of {method} cannot be read: {error}") from None
 

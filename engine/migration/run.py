@@ -66,21 +66,21 @@ class Migration:
 
     def open(self) -> int:
         """Ask the source what it has; the number of slices to go through."""
-        oldest_ms = self._oldest_ms()
-        if oldest_ms is None and self._wanted.start_ns is None:
+        bounds_ms = self._bounds_ms()
+        if bounds_ms is None and self._wanted.start_ns is None:
             self._findings.warn(f"{self._source.name}: it holds no profiles")
             return 0
-        # Before the oldest profile there is nothing to ask for; where it begins, the grid is kept.
-        first_ms = 1 if oldest_ms is None else oldest_ms // self._wanted.step_ms * self._wanted.step_ms
-        start_ms = max(first_ms, -(-(self._wanted.start_ns or 0) // NS_PER_MS))
-        self._whole = Slice(start_ms, max(start_ms, self._wanted.end_ns // NS_PER_MS))
-        if oldest_ms is not None and oldest_ms >= start_ms and not self._sees(oldest_ms):
-            since = format_time_ns(oldest_ms * NS_PER_MS)
-            self._findings.warn(
-                f"{self._source.name}: it keeps profiles from {since} on, but answers nothing about that time: raise "
-                "its limit max_query_lookback (7 days by default) to take them"
-            )
-        return grid_length(self._whole, self._wanted.step_ms)
+        step_ms = self._wanted.step_ms
+        start_ms = max(1, -(-(self._wanted.start_ns or 0) // NS_PER_MS))
+        end_ms = self._wanted.end_ns // NS_PER_MS
+        if bounds_ms is not None:
+            # Where there are no profiles there is nothing to ask for; the grid is kept, and late profiles may come.
+            start_ms = max(start_ms, bounds_ms[0] // step_ms * step_ms)
+            end_ms = min(end_ms, bounds_ms[1] // step_ms * step_ms + step_ms + DAY_MS)
+            if start_ms <= bounds_ms[0] < end_ms:
+                self._look_at(bounds_ms[0])
+        self._whole = Slice(start_ms, max(start_ms, end_ms))
+        return grid_length(self._whole, step_ms)
 
     def run(self, database: Database, progress: Progress | None = None) -> IngestReport:
         """Store what is missing; `progress` is told how many slices are done. Raises after storing what it has."""
@@ -103,17 +103,23 @@ class Migration:
         """Close the connection to the source."""
         self._querier.close()
 
-    def _oldest_ms(self) -> int | None:
+    def _bounds_ms(self) -> tuple[int, int] | None:
         try:
-            return self._querier.oldest_ms()
+            return self._querier.bounds_ms()
         except RequestError:
-            # Several tenants at once have no such time, and an old source does not know the question.
+            # Several tenants at once have no such times, and an old source does not know the question.
             if self._wanted.start_ns is None:
                 raise
             return None
 
-    def _sees(self, time_ms: int) -> bool:
-        return bool(self._querier.series("{}", time_ms, time_ms))
+    def _look_at(self, oldest_ms: int) -> None:
+        """Warn when the source says nothing of the time of its oldest profile."""
+        if not self._querier.series("{}", oldest_ms, oldest_ms):
+            since = format_time_ns(oldest_ms * NS_PER_MS)
+            self._findings.warn(
+                f"{self._source.name}: it keeps profiles from {since} on, but answers nothing about that time: raise "
+                "its limit max_query_lookback (7 days by default) to take them"
+            )
 
     def _report(self, reports: Sequence[IngestReport]) -> IngestReport:
         return IngestReport(
@@ -153,7 +159,7 @@ class Migration:
             by_type[dict(labels).get(PROFILE_TYPE, "")].append(own_labels(labels))
         for profile_type in sorted(by_type):
             kind = parse_profile_type(profile_type)
-            for part in one.cut(stored.ends_ms(profile_type)):
+            for part in stored.cut(one, profile_type):
                 yield from Part(self._asked, kind, part, by_type[profile_type]).uploads(
                     stored, self._findings
                 )

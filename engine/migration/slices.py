@@ -1,10 +1,9 @@
-"""A range of time cut into slices, along a grid and along what was stored before."""
+"""A range of time cut into slices along a grid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ...schema.times import format_time_ns
 
@@ -33,11 +32,6 @@ class Slice:
     def covers(self, other: Slice) -> bool:
         """Whether the other lies in this one."""
         return self.start_ms <= other.start_ms and other.end_ms <= self.end_ms
-
-    def cut(self, at_ms: Iterable[int]) -> list[Slice]:
-        """This slice in pieces, cut where one of the times lies inside."""
-        inside = {time for time in at_ms if self.start_ms < time < self.end_ms}
-        return [Slice(*ends) for ends in pairwise(sorted({self.start_ms, self.end_ms} | inside))]
 
 
 def grid(whole: Slice, step_ms: int) -> Iterator[Slice]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from ...schema.request import Database, SqlRequest
 from .querier import Labels
@@ -29,37 +33,48 @@ def own_labels(labels: Iterable[tuple[str, str]]) -> Labels:
     return frozenset(pair for pair in labels if pair[0] not in COMPUTED)
 
 
-@dataclass
+@dataclass(frozen=True)
+class StoredSlice:
+    """One stored profile: its series and type, the slice it stands for, and the sum of its values."""
+
+    labels: Labels
+    profile_type: str
+    slice: Slice
+    total: int
+
+
 class StoredSlices:
-    """The slices of each series and profile type, with their totals."""
+    """The slices of each series and profile type. Those of one do not overlap."""
 
-    _slices: dict[tuple[Labels, str], dict[Slice, int]] = field(default_factory=dict)
-    _ends_ms: dict[str, set[int]] = field(default_factory=dict)
+    def __init__(self, stored: Iterable[StoredSlice] = ()) -> None:
+        self._series: dict[tuple[Labels, str], list[StoredSlice]] = defaultdict(list)
+        ends_ms: dict[str, set[int]] = defaultdict(set)
+        for one in sorted(stored, key=lambda one: one.slice):
+            self._series[one.labels, one.profile_type].append(one)
+            ends_ms[one.profile_type] |= {one.slice.start_ms, one.slice.end_ms}
+        self._ends_ms = {profile_type: sorted(times) for profile_type, times in ends_ms.items()}
 
-    def add(self, labels: Labels, profile_type: str, one: Slice, total: int) -> None:
-        """Remember one stored profile."""
-        self._slices.setdefault((labels, profile_type), {})[one] = total
-        self._ends_ms.setdefault(profile_type, set()).update((one.start_ms, one.end_ms))
+    def cut(self, whole: Slice, profile_type: str) -> list[Slice]:
+        """A slice cut so that any series of a type is stored of a piece of it whole or not at all."""
+        ends_ms = self._ends_ms.get(profile_type, [])
+        first, last = bisect_right(ends_ms, whole.start_ms), bisect_left(ends_ms, whole.end_ms)
+        return [Slice(*ends) for ends in pairwise([whole.start_ms, *ends_ms[first:last], whole.end_ms])]
 
-    def ends_ms(self, profile_type: str) -> set[int]:
-        """Where slices of a type begin and end: between two of these a series is stored whole or not at all."""
-        return self._ends_ms.get(profile_type, set())
-
-    def find(self, labels: Labels, profile_type: str, one: Slice) -> tuple[Slice, int] | None:
-        """The stored slice that holds this one, and its total; None when it is not stored."""
-        known = self._slices.get((labels, profile_type), {})
-        if one in known:
-            return one, known[one]
-        return next(((slice_, total) for slice_, total in known.items() if slice_.covers(one)), None)
+    def find(self, labels: Labels, profile_type: str, one: Slice) -> StoredSlice | None:
+        """What is stored of a series that covers a slice."""
+        known = self._series.get((labels, profile_type), [])
+        place = bisect_right(known, one.start_ms, key=lambda stored: stored.slice.start_ms)
+        return known[place - 1] if place and known[place - 1].slice.covers(one) else None
 
 
 def read_stored(database: Database, mark: str, whole: Slice) -> StoredSlices:
     """What is stored with comments that begin with `mark`, of slices that overlap with `whole`."""
     bounds = {"start_ns": whole.start_ms * NS_PER_MS, "end_ns": whole.end_ms * NS_PER_MS}
     rows = database.sql(SqlRequest(_SQL, {"mark": mark, **bounds}))
-    stored = StoredSlices()
-    for row in rows.to_pylist():
-        half_ns = row["duration_ns"] // 2
-        ends_ms = ((row["ts"] - half_ns) // NS_PER_MS, (row["ts"] + half_ns) // NS_PER_MS)
-        stored.add(own_labels(row["labels"]), row["profile_type"], Slice(*ends_ms), row["total"])
-    return stored
+    return StoredSlices(map(_stored_slice, rows.to_pylist()))
+
+
+def _stored_slice(row: Mapping[str, Any]) -> StoredSlice:
+    half_ns = row["duration_ns"] // 2
+    covered = Slice((row["ts"] - half_ns) // NS_PER_MS, (row["ts"] + half_ns) // NS_PER_MS)
+    return StoredSlice(own_labels(row["labels"]), row["profile_type"], covered, row["total"])

@@ -149,9 +149,14 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(
         importlib.metadata, "entry_points", lambda group: [point] if group == formats.ENTRY_POINTS else []
     )
-    formats._installed.cache_clear()
+    forget_plug_ins()
     yield
+    forget_plug_ins()
+
+
+def forget_plug_ins() -> None:
     formats._installed.cache_clear()
+    formats._load_installed.cache_clear()
 
 
 @pytest.mark.usefixtures("plug_in")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from types import MappingProxyType
 
-from ....schema.errors import RequestError
+from ....schema.errors import BrokenPlugin, RequestError
+from ...plugins import Plugin, installed_plugins
 from ..export import Export
 
 Writer = Callable[[Export], bytes]
@@ -22,14 +22,20 @@ ENTRY_POINTS = "flameduck.outputs"
 
 @dataclass(frozen=True)
 class Output:
-    """One format: where its writer is (`module:function`, imported on use) and what HTTP calls it."""
+    """One format: where its writer is (`module:function`, imported on use) and what HTTP calls it.
+
+    `plugin` is where it comes from, if it is another package.
+    """
 
     name: str
     writer: str
     media_type: str
+    plugin: Plugin | None = None
 
     def load(self) -> Writer:
-        """The writer. Raises `RequestError` when it cannot be imported."""
+        """The writer. Raises `RequestError` when it cannot be imported, and so does the writer of a broken plug-in."""
+        if self.plugin is not None:
+            return _guarded(self.plugin)
         module, _, function = self.writer.partition(":")
         try:
             writer: Writer = getattr(import_module(module), function)
@@ -67,6 +73,25 @@ def output_named(name: str) -> Output:
     """The output of a name, built in or installed. Raises `RequestError` that lists them."""
     if name in OUTPUTS:
         return OUTPUTS[name]
-    for point in entry_points(group=ENTRY_POINTS, name=name):
-        return Output(name, point.value, "application/octet-stream")
-    raise RequestError(f"format {name!r}: expected one of {', '.join(OUTPUTS)}")
+    installed = installed_plugins(ENTRY_POINTS)
+    if name in installed:
+        plugin = installed[name]
+        return Output(name, plugin.point.value, "application/octet-stream", plugin)
+    raise RequestError(f"format {name!r}: expected one of {', '.join([*OUTPUTS, *installed])}")
+
+
+def _guarded(plugin: Plugin) -> Writer:
+    """A plug-in's writer, whose failures are told as the plug-in's. Raises `RequestError`."""
+
+    def write(export: Export) -> bytes:
+        try:
+            writer = plugin.load()
+            with plugin.blamed():
+                data = writer(export)
+            if not isinstance(data, bytes):
+                raise plugin.fault(f"an output is bytes, not {type(data).__name__}")
+        except BrokenPlugin as error:
+            raise RequestError(str(error)) from error
+        return data
+
+    return write

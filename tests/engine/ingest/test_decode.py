@@ -135,6 +135,14 @@ def test_ids_depend_on_labels_client_id_and_content() -> None:
     assert all(row["profile_id"] == row["upload_id"] for row in ids)
 
 
+def test_an_identity_stands_for_bytes_that_are_written_differently() -> None:
+    one, other = (replace(upload(message(value)), identity="the same") for value in (7, 8))
+    uploads = [one, other, replace(one, identity="another"), replace(one, labels={"region": "eu"})]
+    batches = decode_and_normalise(uploads, LIMITS).batches
+    ids = [row for batch, _ in batches for row in batch.profiles.column("profile_id").to_pylist()]
+    assert (len(ids), len(set(ids))) == (4, 3)
+
+
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long inputs that are not long."""

@@ -53,7 +53,8 @@ class StoreBackend:
 
     def _stats(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         times = [row["ts"] // MS for row in self._rows]
-        return {"dataIngested": True, "oldestProfileTime": str(min(times))} if times else {}
+        bounds = {"oldestProfileTime": str(min(times)), "newestProfileTime": str(max(times))} if times else {}
+        return {"dataIngested": True, **bounds} if times else {}
 
     def _series(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """By block: series without a profile in the range are there as well."""

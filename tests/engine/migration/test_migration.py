@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +24,7 @@ from flameduck.schema.errors import InputError, InvalidSelector, RequestError, U
 from flameduck.schema.profile import Upload
 from flameduck.schema.proto import profile_pb2
 from flameduck.schema.request import IngestReport
-from tests.engine.ingest.made_profiles import START_NS, made_profile, made_total
+from tests.engine.ingest.made_profiles import COMMAND, START_NS, made_profile, made_total
 from tests.engine.migration.pyroscope_server import IMPATIENT, MS, Fault, Pyroscope, StoreBackend, running
 from tests.golden.exchanges import read_exchanges, uploads
 
@@ -194,6 +198,39 @@ def test_batches_are_durable_one_by_one(
     assert len(target.profiles()) > 6
 
 
+def test_a_killed_process_leaves_nothing_half_done(
+    server: Pyroscope, origin: Connection, tmp_path: Path
+) -> None:
+    reached, store = threading.Event(), str(tmp_path / "store")
+
+    def hold(data: bytes) -> bytes:
+        reached.set()
+        time.sleep(0.5)
+        return data
+
+    server.faults = [Fault("SelectMergeProfile", change=hold, after=10)]
+    words = [
+        "ingest",
+        server.url,
+        "--from",
+        str(START_NS),
+        "--to",
+        str(END_NS),
+        "--step",
+        "1m",
+        "--store",
+        store,
+    ]
+    process = subprocess.Popen([*COMMAND, *words])
+    assert reached.wait(60)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    server.faults = []
+    with flameduck.open(store) as target:
+        migrate(server, target)
+        assert_same(target, origin)
+
+
 def test_two_at_once_store_the_same_once(
     server: Pyroscope, origin: Connection, target: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,6 +364,29 @@ def test_the_source_hides_old_profiles(server: Pyroscope, target: Connection) ->
     (warning,) = migrate(server, target, replace(WANTED, start_ns=None)).warnings
     assert "keeps profiles from 2025-06-15T15:06:40Z on" in warning
     assert "max_query_lookback" in warning
+
+
+@pytest.mark.parametrize(
+    "stats",
+    [
+        {"dataIngested": True, "oldestProfileTime": "-9223372036854775808", "newestProfileTime": "1"},
+        {
+            "dataIngested": True,
+            "oldestProfileTime": "9223372036854775807",
+            "newestProfileTime": "9223372036854775807",
+        },
+        {"oldestProfileTime": "9223372036854775807"},
+    ],
+)
+def test_times_that_cannot_be(server: Pyroscope, target: Connection, stats: dict[str, Any]) -> None:
+    server.faults = [Fault("GetProfileStats", change=lambda _: stats)]
+    report = migrate(server, target, replace(WANTED, end_ns=2**62, start_ns=None, step_ms=3_600_000))
+    assert report.new == 0
+
+
+def test_a_far_future_costs_nothing(server: Pyroscope, target: Connection) -> None:
+    migrate(server, target, replace(WANTED, end_ns=2**62, step_ms=3_600_000))
+    assert server.calls["Series"] < 30
 
 
 def test_nothing_there(target: Connection) -> None:

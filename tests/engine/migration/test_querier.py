@@ -102,8 +102,11 @@ def test_recorded_nothing(server: Pyroscope, recorded: Recorded) -> None:
     assert Merged(data).total == 0
 
 
-def test_recorded_oldest(server: Pyroscope, recorded: Recorded) -> None:
-    assert Querier(parse_source(server.url)).oldest_ms() == bounds(recorded)[0] + 1000
+def test_recorded_bounds(server: Pyroscope, recorded: Recorded) -> None:
+    oldest, newest = Querier(parse_source(server.url)).bounds_ms() or (0, 0)
+    start, end = bounds(recorded)
+    assert oldest == start + 1000
+    assert start < newest < end
 
 
 class Still:
@@ -186,7 +189,7 @@ def test_nobody_there() -> None:
         port = free.getsockname()[1]
     querier = Querier(parse_source(f"pyroscope://me:secret@127.0.0.1:{port}"), IMPATIENT)
     with pytest.raises(Unavailable) as caught:
-        querier.oldest_ms()
+        querier.bounds_ms()
     assert str(caught.value) == f"pyroscope://127.0.0.1:{port}: GetProfileStats: connection refused"
 
 
@@ -195,7 +198,7 @@ def test_somebody_who_never_answers() -> None:
         patience = replace(IMPATIENT, read_s=0.05, retries=1)
         querier = Querier(parse_source(f"pyroscope://127.0.0.1:{deaf.getsockname()[1]}"), patience)
         with pytest.raises(Unavailable, match=r"GetProfileStats: .*(timed out|timeout)"):
-            querier.oldest_ms()
+            querier.bounds_ms()
 
 
 def test_one_connection_does(still: Pyroscope) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import os
 import re
 import shutil
+import sys
 from collections import Counter
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -187,15 +189,48 @@ def write_total(given: Export) -> bytes:
     return str(int(given.tree.values["total"][0])).encode()
 
 
-def test_another_package_adds_an_output(database: FilesDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("total", f"{__name__}:write_total", outputs.ENTRY_POINTS)
-    monkeypatch.setattr(
-        outputs, "entry_points", lambda **wanted: [point] if wanted.get("name") == "total" else []
-    )
-    monkeypatch.setattr(
-        outputs, "import_module", lambda name: __import__("types").SimpleNamespace(write_total=write_total)
-    )
+def write_nothing(given: Export) -> str:
+    """An output that is none."""
+    return f"{given.request.format}"
+
+
+def write_never(given: Export) -> bytes:
+    """An output that fails."""
+    raise KeyError(given.request.format)
+
+
+@pytest.fixture
+def plug_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "total": "write_total",
+        "nothing": "write_nothing",
+        "never": "write_never",
+        "gone": "write_gone",
+    }
+    points = [EntryPoint(name, f"outside:{value}", outputs.ENTRY_POINTS) for name, value in values.items()]
+    monkeypatch.setitem(sys.modules, "outside", sys.modules[__name__])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
+
+
+@pytest.mark.usefixtures("plug_ins")
+def test_another_package_adds_an_output(database: FilesDatabase) -> None:
     assert export(database, "total") == str(sum(STACKS.values())).encode()
+    with pytest.raises(RequestError, match=r"'png': expected one of pprof, .*, total, nothing"):
+        export(database, "png")
+
+
+@pytest.mark.usefixtures("plug_ins")
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("nothing", "an output is bytes, not str"),
+        ("never", "KeyError: 'never'"),
+        ("gone", "AttributeError: .*write_gone"),
+    ],
+)
+def test_a_broken_output_is_its_packages_fault(database: FilesDatabase, name: str, fault: str) -> None:
+    with pytest.raises(RequestError, match=f"plug-in '{name}' of the package outside: {fault}"):
+        export(database, name)
 
 
 def test_stack_ids_group_right_over_two_blocks_and_an_export(tmp_path: Path) -> None:
