@@ -125,7 +125,7 @@ def _read(number: int, one: Input) -> Iterator[Decoded]:
 
 
 def _is_there(raw: msgspec.Raw) -> bool:
-    return bytes(raw) not in (b"", b"null")
+    return memoryview(raw)[:4].tobytes() not in (b"", b"null")
 
 
 def _numbers(raw: msgspec.Raw, where: str) -> IntArray:
