@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from flameduck.engine.formats import FORMATS
+from flameduck.engine.query.outputs import OUTPUTS
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
@@ -80,3 +83,13 @@ def test_the_tour_of_the_readme_works(tmp_path: Path, fixtures: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_every_format_is_described() -> None:
+    """By name in a heading or in the first column of the table of docs/formats.md."""
+    text = (ROOT / "docs" / "formats.md").read_text()
+    described = set(
+        re.findall(r"`([a-z0-9-]+)`", "\n".join(re.findall(r"^\| ([^|]+)\|", text, re.MULTILINE)))
+    )
+    described |= set(re.findall(r"^## ([a-z0-9-]+)$", text, re.MULTILINE))
+    assert {*FORMATS, *OUTPUTS} - described == set()

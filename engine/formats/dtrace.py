@@ -25,7 +25,7 @@ FRAME_INDENT = 8
 
 _FRAME_LINE = rb"^[ \t]{8,}(?:[^\s`]+`\S.*|0x[0-9a-f]+)\r?\n"
 _BLOCK = re.compile(
-    _FRAME_LINE + rb"(?:(?:[ \t]+\S.*|[ \t]*)\r?\n){0,100}?[ \t]*(?:\S.*[ \t])?\d+[ \t]*\r?$", re.MULTILINE
+    _FRAME_LINE + rb"(?:(?:[ \t]+\S.*|[ \t]*)\r?\n){0,3}?[ \t]*(?:\S.*[ \t])?\d+[ \t]*\r?$", re.MULTILINE
 )
 _COUNT = re.compile(rb"\s*(?:(\S.*?)\s+)?(-?\d{1,19})\s*")
 _BUCKET = re.compile(rb"\s*[<>=]*\s*-?\d+\s*\|[@ ]*\s(\d{1,19})\s*")

@@ -169,8 +169,9 @@ class _Reader:
             values = measure.values(samples, where)
             stacks = thread.stacks(profile.builder)
             refuse_stacks(samples.stack, stacks, where)
+            labels = thread.labels
             for node, sums in _summed(samples.stack, values):
-                self._add(profile, stacks, node, (sums, thread.labels))
+                self._add(profile, stacks, node, (sums, labels))
                 if profile.full:
                     yield profile.cut()
         yield profile.cut()

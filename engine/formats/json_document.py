@@ -57,9 +57,9 @@ def array_pieces(array: msgspec.Raw | bytes, piece_bytes: int = PIECE_BYTES) -> 
     start = 1
     if len(raw) > piece_bytes and raw[0] == ord("["):
         for comma in _cuts(raw, piece_bytes):
-            yield b"[" + raw[start:comma] + b"]"
+            yield b"".join((b"[", raw[start:comma], b"]"))
             start = comma + 1
-        yield b"[" + raw[start:]
+        yield b"".join((b"[", raw[start:]))
     else:
         yield bytes(raw)
 

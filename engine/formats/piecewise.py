@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from . import Decoded, Row
 from .profile_builder import Labels, ProfileBuilder
 
-PIECE_FRAMES = 4_000_000
+PIECE_FRAMES = 2_000_000
 """Frames of distinct stacks that one piece holds."""
 
 _FRAMES_OF_A_SAMPLE = 10

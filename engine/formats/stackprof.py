@@ -8,7 +8,6 @@ Source of the format: the stackprof gem, `ext/stackprof/stackprof.c` and `lib/st
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -111,10 +110,11 @@ def _read(number: int, one: Input) -> Iterator[Decoded]:
     frames = _Frames(document.frames, builder)
     warnings = []
     if _is_there(document.raw):
-        for stack, count in _stacks(document.raw, document.raw_lines).items():
+        for stack, count in _stacks(document.raw, document.raw_lines):
             profile.add(frames.stack(stack), mode.values(count))
             if profile.full:
                 yield profile.cut()
+                frames.forget_stacks()
     else:
         warnings.append("stacks were not recorded (raw: true): only what functions took themselves is there")
         for location, count in frames.own_samples():
@@ -125,7 +125,7 @@ def _read(number: int, one: Input) -> Iterator[Decoded]:
 
 
 def _is_there(raw: msgspec.Raw) -> bool:
-    return bytes(raw) not in (b"", b"null")
+    return memoryview(raw)[:4].tobytes() not in (b"", b"null")
 
 
 def _numbers(raw: msgspec.Raw, where: str) -> IntArray:
@@ -145,13 +145,12 @@ def _duration_ns(deltas: msgspec.Raw) -> int:
     return int(duration_us) * _NS_PER_US if 0 <= duration_us < 2**53 / _NS_PER_US else 0
 
 
-def _stacks(raw: msgspec.Raw, raw_lines: msgspec.Raw) -> Counter[tuple[bytes, bytes]]:
-    """How often each stack was seen, as the bytes of its frames' ids and lines. Raises `CorruptProfile`."""
+def _stacks(raw: msgspec.Raw, raw_lines: msgspec.Raw) -> Iterator[tuple[tuple[bytes, bytes], int]]:
+    """Stacks as the bytes of their frames' ids and lines, and how often each was seen. Raises `CorruptProfile`."""
     ids = _numbers(raw, "raw")
     lines = _numbers(raw_lines, "raw_lines") if _is_there(raw_lines) else np.zeros(0, np.int64)
     if len(lines) not in (0, len(ids)):
         raise CorruptProfile(f"raw_lines has {len(lines)} entries, raw {len(ids)}")
-    found: Counter[tuple[bytes, bytes]] = Counter()
     at = 0
     while at < len(ids):
         depth = int(ids[at])
@@ -160,9 +159,8 @@ def _stacks(raw: msgspec.Raw, raw_lines: msgspec.Raw) -> Counter[tuple[bytes, by
             raise CorruptProfile(
                 f"raw[{at}] is a stack of {depth} frames: {len(ids) - at - 1} numbers are left"
             )
-        found[ids[at + 1 : last].tobytes(), lines[at + 1 : last].tobytes()] += int(ids[last])
+        yield (ids[at + 1 : last].tobytes(), lines[at + 1 : last].tobytes()), int(ids[last])
         at = last + 1
-    return found
 
 
 class _Frames:
@@ -172,12 +170,21 @@ class _Frames:
         self._frames = frames
         self._builder = builder
         self._known: dict[tuple[int, int], int] = {}
+        self._stacks: dict[tuple[bytes, bytes], tuple[int, ...]] = {}
 
-    def stack(self, stack: tuple[bytes, bytes]) -> list[int]:
+    def stack(self, stack: tuple[bytes, bytes]) -> tuple[int, ...]:
         """The locations of a stack, leaf first. Raises `CorruptProfile` for a frame that is not in `frames`."""
-        ids = np.frombuffer(stack[0], np.int64).tolist()
-        lines = np.frombuffer(stack[1], np.int64).tolist() or [0] * len(ids)
-        return [self._location(id_, line) for id_, line in zip(reversed(ids), reversed(lines), strict=True)]
+        known = self._stacks.get(stack)
+        if known is None:
+            ids = np.frombuffer(stack[0], np.int64)[::-1].tolist()
+            lines = np.frombuffer(stack[1], np.int64)[::-1].tolist() or [0] * len(ids)
+            known = tuple(self._location(id_, line) for id_, line in zip(ids, lines, strict=True))
+            self._stacks[stack] = known
+        return known
+
+    def forget_stacks(self) -> None:
+        """Those of a piece that is done: others may come."""
+        self._stacks.clear()
 
     def own_samples(self) -> Iterator[tuple[int, int]]:
         """By function and line, the samples in which it was the leaf."""

@@ -293,6 +293,15 @@ def test_every_export_format_writes_something(run: Run, files: Path, name: str) 
     )
 
 
+def test_export_for_go_s_optimiser(run: Run, files: Path) -> None:
+    """By option, by format and by suffix, the same bytes."""
+    for arguments in (("--go-pgo", "-o", "a.pgo"), ("-f", "go-pgo", "-o", "b.bin"), ("-o", "c.pgo")):
+        run("export", "before.pb.gz", "--keep-locations", "2", *arguments)
+    first, second, third = (Path(name).read_bytes() for name in ("a.pgo", "b.bin", "c.pgo"))
+    assert first == second == third
+    assert json.loads(run("top", "c.pgo", "-f", "json").stdout) != []
+
+
 def test_export_needs_a_format(run: Run, files: Path) -> None:
     assert "name a format" in run("export", "before.pb.gz", code=2).stderr
     assert "its suffix" in run("export", "before.pb.gz", "-o", "x.unknown", code=2).stderr

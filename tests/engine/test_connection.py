@@ -193,7 +193,14 @@ def test_a_flame_graph_shows_and_saves_itself(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("a.pb.gz", "pprof"), ("a.b.html", "html"), ("x.speedscope.json", "speedscope"), ("x.json", "json")],
+    [
+        ("a.pb.gz", "pprof"),
+        ("a.b.html", "html"),
+        ("x.speedscope.json", "speedscope"),
+        ("x.json", "json"),
+        ("default.pgo", "go-pgo"),
+        ("calls.svg", "svg"),
+    ],
 )
 def test_format_of_path(path: str, name: str) -> None:
     assert format_of_path(path) == name

@@ -66,13 +66,14 @@ def pprof(stacks: Counter[Stack], types: tuple[tuple[str, str], ...] = TYPES[:1]
 
 
 def type_of(database: FilesDatabase, wanted: str) -> str:
-    """The id of a profile type: that of a sample type, unless there is but one."""
+    """The id of a profile type: the only one, or that of a sample type, or else that of its unit."""
     answer = database.ask(ProfileTypesRequest(Selection()))
     assert isinstance(answer, Rows)
     ids: list[str] = answer.table.column("profile_type").to_pylist()
-    if len(ids) > 1:
-        ids = [one for one in ids if parse_profile_type(one).sample_type == wanted]
-    (found,) = ids
+    kinds = {one: parse_profile_type(one) for one in ids}
+    named = [one for one, kind in kinds.items() if kind.sample_type == wanted]
+    alike = [one for one, kind in kinds.items() if kind.sample_unit == dict(TYPES)[wanted]]
+    (found,) = ids if len(ids) == 1 else named or alike
     return found
 
 
