@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flameduck
-from flameduck.engine.formats import Decoded, Failed, Input, perf_script, perf_text
+from flameduck.engine.formats import Decoded, Failed, Input, perf_script, perf_stacks, perf_text
 from flameduck.engine.formats.perf_events import Measured, measured_by
 from flameduck.engine.formats.perf_script import PerfScript
 from tests.engine.formats.examples import FIXTURES, PERF_TEXTS
@@ -437,6 +437,13 @@ def test_bad_texts(text: bytes) -> None:
 def test_too_many_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perf_script, "MAX_EVENTS", 3)
     assert reason(b"".join(b"app 8 1.5: 1 e%d: \n" % at + CHAIN for at in range(4))) == "more than 3 events"
+
+
+def test_too_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perf_stacks, "MAX_PLACES", 3)
+    text = b"".join(b"app 8 1.5: 1 cycles: \n\t%x [unknown] (/app)\n\n" % at for at in range(4))
+    assert reason(text) == "more than 3 places of code"
+    assert see(text.replace(b"\t3", b"\t2"))[0].totals == [4, 4]
 
 
 def test_a_sample_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
