@@ -53,7 +53,7 @@ class PerfScript:
         if first.startswith(b"\t"):
             return _CHAIN.fullmatch(first) is not None
         followed = second.startswith((b"\t", b"   ")) and _CHAIN.fullmatch(second) is not None
-        found = read_head(first) or (read_bare_head(first) if followed else None)
+        found = read_head(first) or (read_bare_head(first) if followed and second[:1] == b"\t" else None)
         if found is None:
             return False
         if followed or not found.event:
