@@ -11,6 +11,8 @@ import pytest
 
 import flameduck
 from flameduck.engine.formats import perf_script, perf_text
+from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
+from flameduck.schema.profile import Upload
 from tests.engine.formats.examples import FIXTURES, PERF_TEXTS
 from tests.engine.formats.perf_seen import Seen, decode, names, see
 
@@ -136,3 +138,16 @@ def test_a_file_is_ingested_with_no_flag(tmp_path: Path) -> None:
     assert table == [(expected[1],)]
     rows = connection.top(type="process_cpu:cpu").fetchall()
     assert "shop::spin" in str(rows)
+
+
+@pytest.mark.parametrize("kind", PERF_TEXTS)
+def test_a_push_of_a_text_is_taken(kind: str) -> None:
+    raw = (FIXTURES / f"perf-{kind}.txt.gz").read_bytes()
+    labels = {"service_name": "shop"}
+    outcome = decode_and_normalise(
+        [Upload(raw, labels, "push", time_ns=1, rules="pyroscope")], DecodeLimits()
+    )
+    assert outcome.refused == []
+    said = [dict(one) for batch, _ in outcome.batches for one in batch.series.column("labels").to_pylist()]
+    assert {one["comm"] for one in said} >= {"node" if kind == "node" else "checkout"}
+    assert not any("tid" in one for one in said)

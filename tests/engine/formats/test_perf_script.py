@@ -218,7 +218,7 @@ def test_each_event_is_a_profile() -> None:
     assert [one.name for one in (clock, faults, cycles)] == ["process_cpu", "page_faults", "process_cpu"]
     assert [one.types[1] for one in (clock, faults, cycles)] == [
         "cpu/nanoseconds",
-        "page-faults/count",
+        "page_faults/count",
         "cycles/count",
     ]
     assert [one.totals for one in (clock, faults, cycles)] == [[2, 500_000], [1, 7], [1, 9]]
@@ -236,8 +236,8 @@ EVENTS = {
     "cpu_atom/cycles/P": Measured("process_cpu", ("cycles", "count")),
     "cpu/cycles,period=9/": Measured("process_cpu", ("cycles", "count")),
     "instructions:k": Measured("instructions", ("instructions", "count")),
-    "cpu/event=0x3c,umask=0x0/": Measured("event_0x3c", ("event=0x3c", "count")),
-    "L1-dcache-load-misses": Measured("l1_dcache_load_misses", ("L1-dcache-load-misses", "count")),
+    "cpu/event=0x3c,umask=0x0/": Measured("event_0x3c", ("event_0x3c", "count")),
+    "L1-dcache-load-misses": Measured("l1_dcache_load_misses", ("l1_dcache_load_misses", "count")),
     "offcpu-time": Measured("off_cpu", ("off_cpu", "nanoseconds")),
     "sched:sched_switch": Measured("off_cpu", ("off_cpu", "nanoseconds"), "switch"),
     "sched:sched_stat_sleep": Measured("off_cpu", ("off_cpu", "nanoseconds")),
@@ -245,7 +245,7 @@ EVENTS = {
     "syscalls:sys_enter_write": Measured("sys_enter_write", ("sys_enter_write", "count")),
     "probe_libc:malloc": Measured("malloc", ("malloc", "count")),
     "r1a8": Measured("r1a8", ("r1a8", "count")),
-    "{": Measured("perf_event", ("_", "count")),
+    "{": Measured("perf_event", ("perf_event", "count")),
     "": Measured("process_cpu", ("events", "count")),
 }
 
