@@ -72,6 +72,13 @@ class PerfScript:
                 yield Failed(number, str(error))
 
 
+def _chain(rest: bytes, below: bytes) -> bytes:
+    """The frames of a sample whose line ends with `rest`: without call chains it is the frame, its source below it."""
+    if read_frame(rest):
+        return rest + b"\n" + below if below else rest
+    return below if read_frame(below.partition(b"\n")[0]) else b""
+
+
 class SampleReader:
     """The samples of one text."""
 
@@ -127,9 +134,8 @@ class SampleReader:
         if head.rest.startswith(_NO_SAMPLE) or head.event.startswith(_NO_SAMPLE):
             return
         event = self._events.get(head.event) or self._new_event(head.event)
-        if head.rest and not event.is_tracepoint and not frames.startswith(b"\t"):
-            # Without call chains the frame stands at the end of the line, and its source below.
-            frames = head.rest + b"\n" + frames if frames else head.rest
+        if head.rest and not frames.startswith(b"\t"):
+            frames = _chain(b"" if event.is_tracepoint else head.rest, frames)
         try:
             event.add(head, (self._keys.stacks.read(frames), self._keys.label(head)))
         except NoFrameError as error:

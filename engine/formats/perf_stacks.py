@@ -8,7 +8,7 @@ from ...schema.errors import LimitExceeded
 from .perf_text import Frame, read_frame, with_source
 from .runtime_names import placed
 
-MAX_PLACES = 2_000_000
+MAX_PLACES = 1_000_000
 """Distinct functions, and addresses without a name, in one text: what is held of them is many times their line."""
 
 _MEMO_BYTES = 64 << 20

@@ -192,6 +192,21 @@ def test_samples_without_call_chains() -> None:
     assert reads.samples == [([], {"comm": "python", "tid": 9, "cpu": 1}, [1])]
 
 
+def test_what_else_stands_at_the_end_of_a_line_is_no_frame() -> None:
+    text = (
+        b"app 8 1.5: 10 bpf-output:  BPF output: 0000: 00 01 (x)\n"
+        b"app 8 1.6: 10 bpf-output:  BPF output: 0000: 00 01 (x)\n  more of it\n"
+        b"app 8 1.7: 10 bpf-output:  7f00 work (/app)\n"
+    )
+    (seen,) = see(text)
+    assert sorted((names(stack), values) for stack, _, values in seen.samples) == [
+        ([], [2, 20]),
+        (["work"], [1, 10]),
+    ]
+    (seen,) = see(b"app 8 1.5: block:block_rq: 7f00 work (/x)\n          7f00 main (/app)\n\n")
+    assert [names(stack) for stack, _, _ in seen.samples] == [["main"]]
+
+
 def test_samples_with_and_without_call_chains_follow_each_other() -> None:
     text = (
         b"app 8 1.4: 1 faults:  7f00 main+0x1 (/app)\n"
