@@ -18,6 +18,7 @@ from .perf_stacks import NoFrameError
 from .perf_text import (
     PIECE_BYTES,
     Sample,
+    is_frame,
     read_bare_head,
     read_frame,
     read_head,
@@ -74,9 +75,9 @@ class PerfScript:
 
 def _chain(rest: bytes, below: bytes) -> bytes:
     """The frames of a sample whose line ends with `rest`: without call chains it is the frame, its source below it."""
-    if read_frame(rest):
+    if is_frame(rest):
         return rest + b"\n" + below if below else rest
-    return below if read_frame(below.partition(b"\n")[0]) else b""
+    return below if is_frame(below.partition(b"\n")[0]) else b""
 
 
 class SampleReader:
