@@ -12,12 +12,19 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "open"]
 
 
-def open(where: What, *more: What, tenant: str = "anonymous", input_format: str = "") -> Connection:
+def open(
+    where: What,
+    *more: What,
+    tenant: str = "anonymous",
+    input_format: str = "",
+    raw_names: bool = False,
+) -> Connection:
     """Open a store (a directory or a URL), or profile files without one.
 
     A path is read as files when it is a file, or a directory that holds files and no store; several paths are
-    files. A new or empty directory is a new store. The engine is imported on the first call.
+    files. A new or empty directory is a new store. With `raw_names`, the function names of files stay as they
+    are. The engine is imported on the first call.
     """
     from flameduck.engine.connection import open_connection
 
-    return open_connection(where, *more, tenant=tenant, input_format=input_format)
+    return open_connection(where, *more, tenant=tenant, input_format=input_format, raw_names=raw_names)

@@ -31,7 +31,7 @@ def opened(store: StoreOptions) -> Iterator[Connection]:
     from ..engine.opening import open_store
 
     if store.files:
-        connection = open_connection(*store.files, input_format=store.input_format)
+        connection = open_connection(*store.files, input_format=store.input_format, raw_names=store.raw_names)
     else:
         connection = Connection(open_store(existing_store(store.store), store.tenant))
     with connection:

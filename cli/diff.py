@@ -156,7 +156,8 @@ def _opened_sides(question: Question, files: Sequence[str]) -> AbstractContextMa
     from ..engine.connection import open_comparison
 
     before, after = files
-    connection = open_comparison(before, after, input_format=question.store.input_format)
+    store = question.store
+    connection = open_comparison(before, after, store.input_format, store.raw_names)
     report(connection.refused, connection.warnings)
     return connection
 

@@ -83,7 +83,7 @@ said_options = packed(
     click.option(
         "--input-format", default="", metavar="NAME", help="Where the content does not tell the format."
     ),
-    click.option("--raw-names", is_flag=True, help="Leave mangled function names as they are."),
+    click.option("--raw-names", is_flag=True, help="Leave function names as they are in the files."),
 )
 """--service, --label, --name, --time, --rules, --input-format, --raw-names."""
 

@@ -28,6 +28,7 @@ class StoreOptions:
     tenant: str
     files: tuple[str, ...] = ()
     input_format: str = ""
+    raw_names: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,12 @@ _INPUT_FORMAT = click.option(
     help="Format of the files, where their content does not tell it.",
 )
 
-store_options = packed(StoreOptions, "store", _FILES, _STORE, _TENANT, _INPUT_FORMAT)
-"""FILES, --store, --tenant, --input-format."""
+_RAW_NAMES = click.option(
+    "--raw-names", is_flag=True, help="Leave the function names of the files as they are."
+)
+
+store_options = packed(StoreOptions, "store", _FILES, _STORE, _TENANT, _INPUT_FORMAT, _RAW_NAMES)
+"""FILES, --store, --tenant, --input-format, --raw-names."""
 
 only_store_options = packed(StoreOptions, "store", _STORE, _TENANT, names=("store", "tenant"))
 """--store and --tenant, for commands that make no sense on files."""

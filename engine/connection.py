@@ -58,21 +58,25 @@ from .uploads import Pathish, UploadOptions, Uploads, What
 
 
 def open_connection(
-    where: What, *more: What, tenant: str = "anonymous", input_format: str = ""
+    where: What,
+    *more: What,
+    tenant: str = "anonymous",
+    input_format: str = "",
+    raw_names: bool = False,
 ) -> Connection:
     """Open a store (a directory or a URL), or profile files without one: `flameduck.open()`.
 
     A path is read as files when it is a file, or a directory that holds files and no store; several paths are
-    files. Files carry the label `file`. A new or empty directory is a new store. Raises `InputError` when a
-    file cannot be read.
+    files. Files carry the label `file`. A new or empty directory is a new store. With `raw_names`, the function
+    names of files stay as they are. Raises `InputError` when a file cannot be read.
     """
-    opened = open_database((where, *more), tenant, input_format)
+    opened = open_database((where, *more), tenant, input_format, raw_names)
     return Connection(opened.database, opened.refused, opened.warnings)
 
 
-def open_comparison(before: What, after: What, input_format: str = "") -> Connection:
+def open_comparison(before: What, after: What, input_format: str = "", raw_names: bool = False) -> Connection:
     """Open two files, directories or globs side by side: the label `side` is `before` or `after`."""
-    opened = open_sides(before, after, input_format)
+    opened = open_sides(before, after, input_format, raw_names)
     return Connection(opened.database, opened.refused, opened.warnings)
 
 
@@ -111,7 +115,8 @@ class Connection:
 
         `labels` are added to every profile; `rules` is `verbatim` (as pprof reads it) or `pyroscope`; `time`
         stands in for profiles without one (a file's modification time does by default); `name` sets
-        `__name__`; `input_format` says what the content does not.
+        `__name__`; `input_format` says what the content does not; with `raw_names`, function names stay as they
+        are.
         """
         options = UploadOptions(
             labels=said.get("labels", {}),
@@ -119,6 +124,7 @@ class Connection:
             time_ns=to_time_ns(said.get("time")) or 0,
             rules=said.get("rules", "verbatim"),
             input_format=said.get("input_format", ""),
+            raw_names=said.get("raw_names", False),
         )
         single = isinstance(what, (str, bytes, os.PathLike, Upload))
         uploads = Uploads([cast(What, what)] if single else cast(Iterable[What], what), options)

@@ -64,6 +64,7 @@ class IngestKeywords(TypedDict, total=False):
     time: TimeLike
     name: str
     input_format: str
+    raw_names: bool
     jobs: int
 
 

@@ -31,17 +31,19 @@ class Opened:
     warnings: tuple[str, ...] = ()
 
 
-def open_database(places: Sequence[What], tenant: str, input_format: str = "") -> Opened:
+def open_database(
+    places: Sequence[What], tenant: str, input_format: str = "", raw_names: bool = False
+) -> Opened:
     """The database over a store, or over files. Raises `InputError`, `RequestError` or `StorageError`."""
     where = places[0]
     if len(places) == 1 and not isinstance(where, (bytes, Upload)) and is_store(os.fspath(where)):
         return Opened(open_store(os.fspath(where), tenant))
-    return open_profiles(Uploads(places, _options(input_format)))
+    return open_profiles(Uploads(places, _options(input_format, raw_names)))
 
 
-def open_sides(before: What, after: What, input_format: str = "") -> Opened:
+def open_sides(before: What, after: What, input_format: str = "", raw_names: bool = False) -> Opened:
     """The database over two sides of files; the label `side` is `before` or `after`. Raises `InputError`."""
-    options = _options(input_format)
+    options = _options(input_format, raw_names)
     sides = [
         Uploads([place], replace(options, labels={SIDE: name}))
         for name, place in (("before", before), ("after", after))
@@ -49,11 +51,15 @@ def open_sides(before: What, after: What, input_format: str = "") -> Opened:
     return open_profiles(*sides)
 
 
-def _options(input_format: str) -> UploadOptions:
+def _options(input_format: str, raw_names: bool) -> UploadOptions:
     """Files that are read without a store: labelled with their names; what has no time at all is from now."""
     limit = load_settings().max_file_bytes
     return UploadOptions(
-        input_format=input_format, untimed_ns=time.time_ns(), file_label=True, max_bytes=limit
+        input_format=input_format,
+        untimed_ns=time.time_ns(),
+        file_label=True,
+        raw_names=raw_names,
+        max_bytes=limit,
     )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 IntArray = npt.NDArray[np.int64]
 
-MAX_NAME_BYTES = 4096
+MAX_NAME = 4096
 """Longer names stay as they are: a name can be written to keep whoever reads it busy."""
 
 MAX_SHOWN = 8192
@@ -89,7 +89,7 @@ def _may_change(names: pa.Array) -> npt.NDArray[np.bool_]:
 @lru_cache(maxsize=16_384)
 def readable(name: str) -> str:
     """A name as a person writes it; a name that is not understood stays as it is."""
-    if len(name) > MAX_NAME_BYTES:
+    if len(name) > MAX_NAME:
         return name
     return readable_runtime_name(name) or _demangled(name)
 

@@ -12,6 +12,7 @@ from itertools import chain
 
 from ...schema.errors import InputError
 from . import Decoded, Failed, Input
+from .perf_profiles import Source
 from .perf_recording import EDGE_BYTES, read_recording
 from .perf_script import SampleReader
 
@@ -52,4 +53,4 @@ def _decode(number: int, one: Input) -> Iterator[Decoded]:
                 break
         # perf takes the time of its file for that of the recording, but the file was made just now.
         recording = read_recording(head, dated=False)
-        yield from SampleReader(number, one, recording).read(chain([head], chunks))
+        yield from SampleReader(Source(number, one, recording)).read(chain([head], chunks))

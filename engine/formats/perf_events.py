@@ -27,7 +27,7 @@ SWITCH = "sched:sched_switch"
 _PMU = re.compile(r"[\w.-]+/(?P<inner>[^/]+)/[\w:]*")
 _MODIFIERS = re.compile(r"[ukhHGpPSDIWebR]*")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]+")
-_NOT_IN_TYPES = re.compile(r"[^A-Za-z0-9_.=-]+")
+"""Neither in a profile's name nor in a sample type, which Pyroscope refuses with a dash."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,8 @@ def measured_by(event: str) -> Measured:
         return Measured("off_cpu", OFF_CPU)
     if base == SWITCH:
         return Measured("off_cpu", OFF_CPU, "switch")
-    short = base.rpartition(":")[2]
-    name = _NOT_IN_NAMES.sub("_", short).strip("_").lower() or "perf_event"
-    return Measured(name, (_NOT_IN_TYPES.sub("_", short), "count"))
+    name = _NOT_IN_NAMES.sub("_", base.rpartition(":")[2]).strip("_").lower() or "perf_event"
+    return Measured(name, (name, "count"))
 
 
 def base_event(event: str) -> str:

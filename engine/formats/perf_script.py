@@ -12,13 +12,13 @@ from dataclasses import replace
 from ...schema.errors import CorruptProfile, InputError, LimitExceeded
 from . import Decoded, Failed, Input
 from .perf_events import is_tracepoint
-from .perf_profiles import EventProfile
-from .perf_recording import EDGE_BYTES, Recording, read_recording
-from .perf_stacks import Stacks
+from .perf_profiles import EventProfile, Keys, Source
+from .perf_recording import EDGE_BYTES, read_recording
+from .perf_stacks import NoFrameError
 from .perf_text import (
     PIECE_BYTES,
-    Head,
     Sample,
+    is_frame,
     read_bare_head,
     read_frame,
     read_head,
@@ -26,12 +26,12 @@ from .perf_text import (
     refuse_line,
     split_samples,
 )
-from .profile_builder import Label, Labels
 from .text import is_json, is_text
 
 MAX_EVENTS = 2048
 PIECE_SAMPLES = 250_000
-"""When more distinct samples than that are held, they become a batch."""
+PIECE_FRAMES = 8_000_000
+"""When more distinct samples, or more frames of distinct stacks, are held than that, they become a batch."""
 
 _CHAIN = re.compile(rb"\s+[0-9a-f]{1,16} \S.*")
 _NO_SAMPLE = b"PERF_RECORD_"
@@ -54,7 +54,7 @@ class PerfScript:
         if first.startswith(b"\t"):
             return _CHAIN.fullmatch(first) is not None
         followed = second.startswith((b"\t", b"   ")) and _CHAIN.fullmatch(second) is not None
-        found = read_head(first) or (read_bare_head(first) if followed else None)
+        found = read_head(first) or (read_bare_head(first) if followed and second[:1] == b"\t" else None)
         if found is None:
             return False
         if followed or not found.event:
@@ -68,21 +68,24 @@ class PerfScript:
             recording = read_recording(one.raw[:EDGE_BYTES], one.raw[-EDGE_BYTES:])
             chunks = (one.raw[at : at + PIECE_BYTES] for at in range(0, len(one.raw), PIECE_BYTES))
             try:
-                yield from SampleReader(number, one, recording).read(chunks)
+                yield from SampleReader(Source(number, one, recording)).read(chunks)
             except InputError as error:
                 yield Failed(number, str(error))
+
+
+def _chain(rest: bytes, below: bytes) -> bytes:
+    """The frames of a sample whose line ends with `rest`: without call chains it is the frame, its source below it."""
+    if is_frame(rest):
+        return rest + b"\n" + below if below else rest
+    return below if is_frame(below.partition(b"\n")[0]) else b""
 
 
 class SampleReader:
     """The samples of one text."""
 
-    def __init__(self, number: int, one: Input, recording: Recording) -> None:
-        self._number = number
-        self._one = one
-        self._recording = recording
-        self._stacks = Stacks()
-        self._labels: list[Labels] = []
-        self._label_numbers: dict[tuple[bytes, ...], int] = {}
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._keys = Keys()
         self._events: dict[bytes, EventProfile] = {}
         self._later: dict[bytes, list[Decoded]] = {}
         self._line = 1
@@ -99,8 +102,10 @@ class SampleReader:
             for sample in split_samples(piece):
                 self._add(sample)
             self._line += piece.count(b"\n")
-            if sum(event.held for event in self._events.values()) > PIECE_SAMPLES:
+            held = sum(event.held for event in self._events.values())
+            if held > PIECE_SAMPLES or self._keys.stacks.frames > PIECE_FRAMES:
                 yield from self._take(more=True)
+                self._keys.forget()
         if not self._events:
             raise CorruptProfile("the text holds no sample")
         batches = list(self._take(more=False))
@@ -116,7 +121,7 @@ class SampleReader:
         for place, (name, event) in enumerate(self._events.items()):
             if more and not event.held:
                 continue
-            batch = event.take(self._stacks, self._labels, more)
+            batch = event.take(more)
             if place:
                 self._later.setdefault(name, []).append(batch)
             else:
@@ -130,13 +135,12 @@ class SampleReader:
         if head.rest.startswith(_NO_SAMPLE) or head.event.startswith(_NO_SAMPLE):
             return
         event = self._events.get(head.event) or self._new_event(head.event)
-        if head.rest and not event.is_tracepoint and not frames.startswith(b"\t"):
-            # Without call chains the frame stands at the end of the line, and its source below.
-            frames = head.rest + b"\n" + frames if frames else head.rest
+        if head.rest and not frames.startswith(b"\t"):
+            frames = _chain(b"" if event.is_tracepoint else head.rest, frames)
         try:
-            event.add(head, (self._stacks.read(frames), self._label(head)))
-        except ValueError as error:
-            raise self._refused(sample, frames, int(str(error))) from None
+            event.add(head, (self._keys.stacks.read(frames), self._keys.label(head)))
+        except NoFrameError as error:
+            raise self._refused(sample, frames, error.place) from None
         except CorruptProfile as error:
             raise CorruptProfile(f"line {self._line + sample.place}: {error}") from None
 
@@ -154,19 +158,6 @@ class SampleReader:
     def _new_event(self, raw: bytes) -> EventProfile:
         if len(self._events) >= MAX_EVENTS:
             raise LimitExceeded(f"more than {MAX_EVENTS} events")
-        name = raw.decode("utf-8", "replace") or self._recording.event
-        self._events[raw] = EventProfile(name, self._number, self._one, self._recording)
+        name = raw.decode("utf-8", "replace") or self._source.recording.event
+        self._events[raw] = EventProfile(name, self._source, self._keys)
         return self._events[raw]
-
-    def _label(self, head: Head) -> int:
-        """The number of the labels comm, pid, tid and cpu, as far as they are there."""
-        said = head[:4]
-        found = self._label_numbers.get(said)
-        if found is None:
-            found = self._label_numbers[said] = len(self._labels)
-            comm = [Label("comm", head.comm.decode("utf-8", "surrogateescape"))] if head.comm else []
-            # One number alone is the thread: perf prints the process only when it is asked for it.
-            pid, tid = (head.pid, head.tid) if head.tid else (b"", head.pid)
-            numbers = (("pid", pid), ("tid", tid), ("cpu", head.cpu))
-            self._labels.append((*comm, *(Label(key, number=int(text)) for key, text in numbers if text)))
-        return found

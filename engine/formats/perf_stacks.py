@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 
+from ...schema.errors import LimitExceeded
 from .perf_text import Frame, read_frame, with_source
 from .runtime_names import placed
+
+MAX_PLACES = 1_000_000
+"""Distinct functions, and addresses without a name, in one text: what is held of them is many times their line."""
 
 _MEMO_BYTES = 64 << 20
 _MEMO_LINES = 500_000
@@ -17,8 +21,19 @@ _NAMED = re.compile(rb"\s*[0-9a-f]{1,16} ([^\s\[+(][^\s+(]*)\+0x[0-9a-f]+ \(([/\
 Line = tuple[str, str, int, int]
 """Function, file, first line of the function, line."""
 
+Stack = tuple[int, ...]
+"""The places of a call chain, leaf first."""
+
 Place = tuple[tuple[Line, ...], str, int]
 """A location: its lines innermost first, the file that is mapped, the address."""
+
+
+class NoFrameError(Exception):
+    """Line number `place` of a call chain is no frame."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
 
 
 class Stacks:
@@ -26,25 +41,36 @@ class Stacks:
 
     def __init__(self) -> None:
         self.places: list[Place] = []
-        self.stacks: list[tuple[int, ...]] = []
+        self.stacks: list[Stack] = []
+        self.frames = 0
+        """Of all stacks that are held."""
         self._place_numbers: dict[Place, int] = {}
-        self._stack_numbers: dict[tuple[int, ...], int] = {}
+        self._stack_numbers: dict[Stack, int] = {}
         self._lines: dict[bytes, int] = {}
         self._named: dict[tuple[bytes, ...], int] = {}
         self._texts: dict[bytes, int] = {}
         self._text_bytes = 0
 
     def read(self, frames: bytes) -> int:
-        """The stack of some lines, leaf first. Raises `ValueError` with the place of the first that is no frame."""
+        """The stack of some lines, leaf first. Raises `NoFrameError`, `LimitExceeded`."""
         found = self._texts.get(frames)
         if found is None:
             stack = self._stack(frames.split(b"\n")) if frames else ()
             found = self._stack_numbers.setdefault(stack, len(self.stacks))
             if found == len(self.stacks):
                 self.stacks.append(stack)
+                self.frames += len(stack)
             if len(stack) > 1:
                 self._remember(frames, found)
         return found
+
+    def forget_stacks(self) -> None:
+        """Forget all stacks, whose numbers begin anew; places keep theirs."""
+        self.stacks.clear()
+        self.frames = 0
+        self._stack_numbers.clear()
+        self._texts.clear()
+        self._text_bytes = 0
 
     def _remember(self, frames: bytes, stack: int) -> None:
         self._text_bytes += len(frames)
@@ -53,11 +79,11 @@ class Stacks:
             self._text_bytes = len(frames)
         self._texts[frames] = stack
 
-    def _stack(self, lines: list[bytes]) -> tuple[int, ...]:
+    def _stack(self, lines: list[bytes]) -> Stack:
         stack = self._plain(lines)
         return self._places_of(_frames(lines)) if stack is None else stack
 
-    def _plain(self, lines: list[bytes]) -> tuple[int, ...] | None:
+    def _plain(self, lines: list[bytes]) -> Stack | None:
         """A stack of which each line is a place of its own; None where some line says more of the one above."""
         known = self._lines
         found = []
@@ -89,7 +115,7 @@ class Stacks:
             self._named[named.groups()] = number
         return number
 
-    def _places_of(self, frames: list[Frame]) -> tuple[int, ...]:
+    def _places_of(self, frames: list[Frame]) -> Stack:
         """Inlined calls and the one that they were inlined into, which has the same address, are one place."""
         found: list[int] = []
         inlined: tuple[Line, ...] = ()
@@ -103,12 +129,14 @@ class Stacks:
     def _place(self, place: Place) -> int:
         found = self._place_numbers.setdefault(place, len(self.places))
         if found == len(self.places):
+            if found >= MAX_PLACES:
+                raise LimitExceeded(f"more than {MAX_PLACES} places of code")
             self.places.append(place)
         return found
 
 
 def _frames(lines: list[bytes]) -> list[Frame]:
-    """Lines as frames. Raises `ValueError` with the place of the first that is none."""
+    """Lines as frames. Raises `NoFrameError` for the first that is none."""
     found: list[Frame] = []
     for number, line in enumerate(lines):
         frame = read_frame(line)
@@ -117,7 +145,7 @@ def _frames(lines: list[bytes]) -> list[Frame]:
         elif found and not line.startswith(b"\t"):
             found[-1] = with_source(found[-1], line)
         else:
-            raise ValueError(number)
+            raise NoFrameError(number)
     return found
 
 

@@ -103,6 +103,11 @@ def read_frame(line: bytes) -> Frame | None:
     )
 
 
+def is_frame(line: bytes) -> bool:
+    """Whether a line is a frame."""
+    return _FRAME.fullmatch(line) is not None
+
+
 def with_source(frame: Frame, line: bytes) -> Frame:
     """The frame with what the line below it says of its source, if it says something: `-F +srcline`."""
     found = _SOURCE.fullmatch(line)
@@ -180,7 +185,7 @@ def _continues(line: bytes, begun: bool) -> bool:
         return True
     if not begun or not line.startswith(b"  "):
         return False
-    return line[2:3] != b" " or _FRAME.fullmatch(line) is not None
+    return line[2:3] != b" " or is_frame(line)
 
 
 def read_pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -103,3 +103,21 @@ def test_a_question_makes_no_store(run: Run, files: Path) -> None:
     assert "no store at 'flameduck-data'" in run("top", code=2).stderr
     assert "without a store" in run("top", "--store", ".", code=2).stderr
     assert not Path("flameduck-data").exists()
+
+
+def test_raw_names(run: Run, tmp_path: Path) -> None:
+    """Also of commands that read files without a store."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.folded").write_text("main;_Z3fooi 3\n")
+    file, other = str(tmp_path / "a.folded"), str(tmp_path / "b.folded")
+    store = ["--store", str(tmp_path / "store")]
+    run("ingest", file, *store, "--raw-names")
+    for words, raw in (
+        (["top", file], False),
+        (["top", "--raw-names", file], True),
+        (["diff", file, other], False),
+        (["diff", "--raw-names", file, other], True),
+        (["top", *store], True),
+    ):
+        shown = run(*words).stdout
+        assert ("_Z3fooi" in shown, "foo(int)" in shown) == (raw, not raw)

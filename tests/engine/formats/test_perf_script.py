@@ -2,90 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import flameduck
-from flameduck.engine.formats import Decoded, Failed, Input, perf_script, perf_text
+from flameduck.engine.formats import perf_script, perf_stacks, perf_text
 from flameduck.engine.formats.perf_events import Measured, measured_by
-from flameduck.engine.formats.perf_script import PerfScript
-from tests.engine.formats.examples import FIXTURES, PERF_TEXTS
-
-READER = PerfScript()
-
-
-def decode(text: bytes, **said: Any) -> list[Decoded]:
-    found = list(READER.decode([Input(text, **said)]))
-    assert not [one for one in found if isinstance(one, Failed)], found
-    return [one for one in found if isinstance(one, Decoded)]
-
-
-def reason(text: bytes) -> str:
-    failed = list(READER.decode([Input(text)]))[-1]
-    assert isinstance(failed, Failed)
-    return failed.reason
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A profile as it was decoded. A frame is its lines, innermost first, and the file that is mapped."""
-
-    name: str
-    types: list[str]
-    samples: list[tuple[list[tuple[str, str]], dict[str, str | int], list[int]]]
-    row: dict[str, Any]
-    labels: dict[str, str]
-
-    @property
-    def totals(self) -> list[int]:
-        return [sum(column) for column in zip(*(values for _, _, values in self.samples), strict=True)]
-
-
-def see(text: bytes, **said: Any) -> list[Seen]:
-    """Every profile of a text, its pieces put together."""
-    seen: list[Seen] = []
-    for one in decode(text, **said):
-        (row,) = one.batch.to_pylist()
-        texts = [raw.decode("utf-8", "replace") for raw in row["string_table"]]
-        samples = list(_samples(row, texts))
-        if one.continues:
-            seen[-1].samples.extend(samples)
-        else:
-            types = [f"{texts[kind['type']]}/{texts[kind['unit']]}" for kind in row["sample_type"]]
-            seen.append(Seen(one.rows[0].name, types, samples, row, dict(one.rows[0].labels or {})))
-    return seen
-
-
-def _samples(
-    row: dict[str, Any], texts: list[str]
-) -> Iterator[tuple[list[tuple[str, str]], dict[str, str | int], list[int]]]:
-    functions = {one["id"]: one for one in row["function"]}
-    mappings = {0: ""} | {one["id"]: texts[one["filename"]] for one in row["mapping"]}
-    frames = {}
-    for one in row["location"]:
-        lines = [
-            texts[functions[line["function_id"]]["name"]]
-            + (f" {texts[functions[line['function_id']]['filename']]}:{line['line']}" if line["line"] else "")
-            for line in one["line"]
-        ]
-        frames[one["id"]] = (" < ".join(lines) or f"{one['address']:#x}", mappings[one["mapping_id"]])
-    for sample in row["sample"]:
-        labels = {texts[label["key"]]: texts[label["str"]] or label["num"] for label in sample["label"]}
-        yield [frames[number] for number in sample["location_id"]], labels, sample["value"]
-
-
-def names(stack: list[tuple[str, str]]) -> list[str]:
-    return [name for name, _ in stack]
-
+from tests.engine.formats.perf_seen import decode, names, reason, see
 
 CHAIN = b"\t    7f00 work+0x1 (/app)\n\t    7f10 main+0x2 (/app)\n\n"
 
@@ -267,6 +192,21 @@ def test_samples_without_call_chains() -> None:
     assert reads.samples == [([], {"comm": "python", "tid": 9, "cpu": 1}, [1])]
 
 
+def test_what_else_stands_at_the_end_of_a_line_is_no_frame() -> None:
+    text = (
+        b"app 8 1.5: 10 bpf-output:  BPF output: 0000: 00 01 (x)\n"
+        b"app 8 1.6: 10 bpf-output:  BPF output: 0000: 00 01 (x)\n  more of it\n"
+        b"app 8 1.7: 10 bpf-output:  7f00 work (/app)\n"
+    )
+    (seen,) = see(text)
+    assert sorted((names(stack), values) for stack, _, values in seen.samples) == [
+        ([], [2, 20]),
+        (["work"], [1, 10]),
+    ]
+    (seen,) = see(b"app 8 1.5: block:block_rq: 7f00 work (/x)\n          7f00 main (/app)\n\n")
+    assert [names(stack) for stack, _, _ in seen.samples] == [["main"]]
+
+
 def test_samples_with_and_without_call_chains_follow_each_other() -> None:
     text = (
         b"app 8 1.4: 1 faults:  7f00 main+0x1 (/app)\n"
@@ -293,7 +233,7 @@ def test_each_event_is_a_profile() -> None:
     assert [one.name for one in (clock, faults, cycles)] == ["process_cpu", "page_faults", "process_cpu"]
     assert [one.types[1] for one in (clock, faults, cycles)] == [
         "cpu/nanoseconds",
-        "page-faults/count",
+        "page_faults/count",
         "cycles/count",
     ]
     assert [one.totals for one in (clock, faults, cycles)] == [[2, 500_000], [1, 7], [1, 9]]
@@ -311,8 +251,8 @@ EVENTS = {
     "cpu_atom/cycles/P": Measured("process_cpu", ("cycles", "count")),
     "cpu/cycles,period=9/": Measured("process_cpu", ("cycles", "count")),
     "instructions:k": Measured("instructions", ("instructions", "count")),
-    "cpu/event=0x3c,umask=0x0/": Measured("event_0x3c", ("event=0x3c", "count")),
-    "L1-dcache-load-misses": Measured("l1_dcache_load_misses", ("L1-dcache-load-misses", "count")),
+    "cpu/event=0x3c,umask=0x0/": Measured("event_0x3c", ("event_0x3c", "count")),
+    "L1-dcache-load-misses": Measured("l1_dcache_load_misses", ("l1_dcache_load_misses", "count")),
     "offcpu-time": Measured("off_cpu", ("off_cpu", "nanoseconds")),
     "sched:sched_switch": Measured("off_cpu", ("off_cpu", "nanoseconds"), "switch"),
     "sched:sched_stat_sleep": Measured("off_cpu", ("off_cpu", "nanoseconds")),
@@ -320,7 +260,7 @@ EVENTS = {
     "syscalls:sys_enter_write": Measured("sys_enter_write", ("sys_enter_write", "count")),
     "probe_libc:malloc": Measured("malloc", ("malloc", "count")),
     "r1a8": Measured("r1a8", ("r1a8", "count")),
-    "{": Measured("perf_event", ("_", "count")),
+    "{": Measured("perf_event", ("perf_event", "count")),
     "": Measured("process_cpu", ("events", "count")),
 }
 
@@ -439,137 +379,18 @@ def test_too_many_events(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reason(b"".join(b"app 8 1.5: 1 e%d: \n" % at + CHAIN for at in range(4))) == "more than 3 events"
 
 
+def test_too_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perf_stacks, "MAX_PLACES", 3)
+    text = b"".join(b"app 8 1.5: 1 cycles: \n\t%x [unknown] (/app)\n\n" % at for at in range(4))
+    assert reason(text) == "more than 3 places of code"
+    assert see(text.replace(b"\t3", b"\t2"))[0].totals == [4, 4]
+
+
 def test_a_sample_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perf_text, "PIECE_BYTES", 1000)
     monkeypatch.setattr(perf_script, "PIECE_BYTES", 1000)
     text = b"app 8 1.5: 1 cycles: \n" + b"\t7f work (/app)\n" * 200
     assert reason(text) == "a sample is longer than 1000 bytes"
-
-
-@pytest.mark.parametrize("kind", PERF_TEXTS)
-def test_pieces_add_up_to_the_whole(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = gzip.decompress((FIXTURES / f"perf-{kind}.txt.gz").read_bytes())
-    whole = see(text)
-    monkeypatch.setattr(perf_text, "PIECE_BYTES", 5000)
-    monkeypatch.setattr(perf_script, "PIECE_BYTES", 3000)
-    monkeypatch.setattr(perf_script, "PIECE_SAMPLES", 5)
-    pieces = decode(text)
-    assert sum(not one.continues for one in pieces) == len(whole)
-    assert len(pieces) > len(whole) or kind == "inlined"
-    for one, other in zip(whole, see(text), strict=True):
-        assert (one.name, one.types, _summed(one)) == (other.name, other.types, _summed(other))
-
-
-def _summed(seen: Seen) -> dict[str, list[int]]:
-    sums: dict[str, list[int]] = {}
-    for stack, labels, values in seen.samples:
-        known = sums.setdefault(repr((stack, labels)), [0] * len(values))
-        known[:] = [one + other for one, other in zip(known, values, strict=True)]
-    return sums
-
-
-# Recordings, counted another way: by the lines that begin a sample, as FlameGraph's stackcollapse rules fold them.
-
-
-def recording(kind: str) -> str:
-    return gzip.decompress((FIXTURES / f"perf-{kind}.txt.gz").read_bytes()).decode()
-
-
-def count_heads(text: str) -> dict[str, tuple[int, int]]:
-    """For each event the number of samples and the sum of the periods."""
-    found: dict[str, tuple[int, int]] = {}
-    for period, event in re.findall(r"^[^\t#\n].* \d+\.\d+: +(?:(\d+) +)?(\S+?):(?: |$)", text, re.MULTILINE):
-        count, total = found.get(event, (0, 0))
-        found[event] = count + 1, total + int(period or 0)
-    return found
-
-
-@pytest.mark.parametrize("kind", PERF_TEXTS)
-def test_recorded_totals(kind: str) -> None:
-    text = recording(kind)
-    expected = count_heads(text)
-    assert sum(count for count, _ in expected.values()) > 5
-    seen = {one.labels["event"]: one for one in see(text.encode())}
-    assert seen.keys() == expected.keys()
-    for event, (count, total) in expected.items():
-        assert seen[event].totals[0] == count
-        if total:
-            assert seen[event].totals[1] == total
-
-
-@pytest.mark.parametrize("kind", ["cpu", "switch", "node"])
-def test_recorded_stacks(kind: str) -> None:
-    folded: Counter[str] = Counter()
-    for sample in recording(kind).split("\n\n"):
-        frames = re.findall(r"^\s+[0-9a-f]+ (.*?)(?:\+0x[0-9a-f]+)? \((.*)\)$", sample, re.MULTILINE)
-        if frames:
-            folded[";".join(_shown(symbol) for symbol, _ in frames)] += 1
-    found: Counter[str] = Counter()
-    for one in see(recording(kind).encode()):
-        for stack, _, values in one.samples:
-            shown = ";".join("?" if name.startswith("0x") else name for name in names(stack))
-            found[shown] += values[0]
-    assert found == folded
-
-
-def _shown(symbol: str) -> str:
-    script = re.fullmatch(r"JS:[*^~+](\S*) .*", symbol)
-    return script[1] or "(anonymous)" if script else "?" if symbol == "[unknown]" else symbol
-
-
-def test_recorded_switches() -> None:
-    """Off-CPU time by thread, added up from the lines alone."""
-    left: dict[str, tuple[int, str]] = {}
-    expected: Counter[str] = Counter()
-    pattern = r"(\d+)\.(\d{6}): sched:sched_switch: prev_comm=(.*) prev_pid=(\d+) .*next_pid=(\d+) "
-    for seconds, micros, comm, thread, entered in re.findall(pattern, recording("switch")):
-        now_ns = int(seconds + micros) * 1000
-        if entered in left:
-            since_ns, who = left.pop(entered)
-            expected[who] += now_ns - since_ns
-        left[thread] = now_ns, comm
-    (seen,) = see(recording("switch").encode())
-    found: Counter[str] = Counter()
-    for _, labels, (_, off_ns) in seen.samples:
-        found[str(labels["comm"])] += off_ns
-    assert +found == +expected
-    assert found["mail (in 1) x"] > 50_000_000
-
-
-def test_recorded_source_lines_and_names() -> None:
-    (clock,) = (one for one in see(recording("fields").encode()) if one.name == "process_cpu")
-    frames = {name for stack, _, _ in clock.samples for name, _ in stack}
-    order = "shop::Cart<int, std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> > > const&"
-    assert f"shop::price({order}, int) checkout.cpp:36" in frames
-    assert any(name.startswith(f"shop::spin({order}) checkout.cpp:") for name in frames)
-    labels = [labels for _, labels, _ in clock.samples]
-    assert all(one.keys() == {"comm", "pid", "tid", "cpu"} for one in labels)
-
-
-def test_recorded_inlined_calls() -> None:
-    (clock,) = see(recording("inlined").encode())
-    assert "(inlined)" in recording("inlined")
-    frames = {frame for stack, _, _ in clock.samples for frame in stack}
-    assert ("__libc_start_main_impl", "") in frames
-
-
-def test_recorded_kernel_frames_are_told_by_their_mapping() -> None:
-    (faults,) = (one for one in see(recording("cpu").encode()) if one.name == "page_faults")
-    kernel = {name for stack, _, _ in faults.samples for name, file in stack if file == "[kernel.kallsyms]"}
-    assert "load_elf_binary" in kernel
-    assert not any(name.startswith("shop::") for name in kernel)
-
-
-def test_a_file_is_ingested_with_no_flag(tmp_path: Path) -> None:
-    connection = flameduck.open("memory://perf-script")
-    connection.ingest([FIXTURES / "perf-cpu.txt.gz"], labels={"service_name": "shop"})
-    expected = count_heads(recording("cpu"))["cpu-clock"]
-    table = connection.sql(
-        "SELECT sum(total)::BIGINT AS total FROM profiles WHERE profile_type LIKE 'process_cpu:cpu:%'"
-    ).fetchall()
-    assert table == [(expected[1],)]
-    rows = connection.top(type="process_cpu:cpu").fetchall()
-    assert "shop::spin" in str(rows)
 
 
 WORDS = st.text(
