@@ -69,7 +69,7 @@ pprof_options = packed(
     "name",
     default="",
     metavar="NAME",
-    help="pprof, folded, speedscope, dot, arrow, parquet, csv, json or html; else --output tells.",
+    help="pprof, folded, speedscope, otlp, otlp-json, dot, arrow, parquet, csv, json or html; else --output tells.",
 )
 @click.option(
     "-o",

@@ -30,6 +30,8 @@ FORMAT_OF_SUFFIX = {
     ".pb.gz": "pprof",
     ".pprof": "pprof",
     ".speedscope.json": "speedscope",
+    ".otlp": "otlp",
+    ".otlp.json": "otlp-json",
     ".arrow": "arrow",
     ".parquet": "parquet",
     ".csv": "csv",

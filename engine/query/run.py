@@ -40,7 +40,7 @@ def answer_export(snapshot: Snapshot, request: ExportRequest) -> Exported:
     export = Export(snapshot, request)
     data = output.load()(export)
     profile_type = ""
-    if request.format != "pprof":
+    if not output.every_type:
         profile_type = export.resolved.plan.profile_type
     return Exported(data, output.media_type, profile_type)
 

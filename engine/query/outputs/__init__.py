@@ -22,11 +22,15 @@ ENTRY_POINTS = "flameduck.outputs"
 
 @dataclass(frozen=True)
 class Output:
-    """One format: where its writer is (`module:function`, imported on use) and what HTTP calls it."""
+    """One format: where its writer is (`module:function`, imported on use) and what HTTP calls it.
+
+    With `every_type` it holds all profile types of a selection that names none.
+    """
 
     name: str
     writer: str
     media_type: str
+    every_type: bool = False
 
     def load(self) -> Writer:
         """The writer. Raises `RequestError` when it cannot be imported."""
@@ -38,17 +42,20 @@ class Output:
         return writer
 
 
-def _ours(name: str, module: str, media_type: str) -> Output:
-    return Output(name, f"{__package__}.{module}:write_{name}", media_type)
+def _ours(name: str, module: str, media_type: str, every_type: bool = False) -> Output:
+    function = f"write_{name.replace('-', '_')}"
+    return Output(name, f"{__package__}.{module}:{function}", media_type, every_type)
 
 
 OUTPUTS: Mapping[str, Output] = MappingProxyType(
     {
         output.name: output
         for output in (
-            _ours("pprof", "pprof", "application/octet-stream"),
+            _ours("pprof", "pprof", "application/octet-stream", every_type=True),
             _ours("folded", "text", "text/plain; charset=utf-8"),
             _ours("speedscope", "speedscope", "application/json"),
+            _ours("otlp", "otlp", "application/x-protobuf", every_type=True),
+            _ours("otlp-json", "otlp", "application/json", every_type=True),
             _ours("dot", "dot", "text/vnd.graphviz; charset=utf-8"),
             _ours("json", "text", "application/json"),
             _ours("html", "page", "text/html; charset=utf-8"),
