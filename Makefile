@@ -46,7 +46,7 @@ bench: $(TEST_STAMP)  ## Every benchmark; each prints one line of JSON.
 		$(BIN)/python -m "benchmarks.$$(basename "$$program" .py)" || exit 1; done
 
 fixtures: $(TEST_STAMP)  ## Record tests/fixtures anew with the toolchains that are on this machine.
-	@$(BIN)/python tests/fixtures/programs/record.py
+	@$(BIN)/python -m tests.fixtures.programs.record
 
 format: $(TEST_STAMP)  ## Let ruff rewrite what it can.
 	$(BIN)/ruff check --quiet --fix .

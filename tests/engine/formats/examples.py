@@ -75,7 +75,7 @@ _OTLP_JSON = b"""{"resourceProfiles": [{"scopeProfiles": [{"profiles": [{
 
 EXAMPLES: Mapping[str, Example] = {
     "pprof": Example(_pprof(), _pprof()[:-2], 7, "proto", recordings=("rust-cpu.pb", "go-cpu.pb.gz")),
-    "otlp": Example(_otlp(), _otlp()[:-2], 7, "proto"),
+    "otlp": Example(_otlp(), _otlp()[:-2], 7, "proto", recordings=("export.otlp", "java-cpu.otlp")),
     "otlp-json": Example(_OTLP_JSON, _OTLP_JSON[:-2], 7, "json"),
     "folded": Example(
         b"main;work 3\nmain;work 4\n",

@@ -44,9 +44,9 @@ def stored_meaning(data: bytes, rules: Rules = "verbatim", **said: Any) -> dict[
                 row = next(rows)
                 ids = row["stack_id"], row["labelset_id"], row["span_id"], row["trace_id"]
                 samples[(key, *ids)] += row["value"]
-        for name in symbols:
+        for name, known in symbols.items():
             for row in tables[name]:
-                symbols[name].setdefault(row.pop(next(iter(row))), row)
+                known.setdefault(row.pop(next(iter(row))), row)
     for location in symbols["locations"].values():
         location["mapping"] = symbols["mappings"].get(location.pop("mapping_id"))
         if location["lines"]:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
-    ExportProfilesServiceRequest,
-)
 
 from flameduck.engine.connection import Connection
-from flameduck.engine.embedded import FilesDatabase, open_embedded, open_files
+from flameduck.engine.embedded import open_embedded, open_files
 from flameduck.engine.settings import Settings
 from flameduck.schema.errors import RequestError
 from flameduck.schema.profile import Upload
 from flameduck.schema.proto import otlp_profiles_pb2 as otlp
 from flameduck.schema.request import Exported, ExportRequest, FrameFilter, Selection, TreeQuery
+from tests.engine.formats.otlp_totals import read_request, stack_values
 from tests.engine.formats.stored_meaning import stored_meaning
+from tests.golden.pprof_meaning import read_pprof, totals
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 T0 = 1_700_000_000_000_000_000
@@ -121,11 +121,11 @@ def _add_profile(draw: st.DrawFn, profile: otlp.Profile, kind: int) -> None:
 
 
 def kept(data: bytes) -> dict[str, Any]:
-    """What is stored of a request. Of labels, types whose two strings are one name would be one series twice."""
+    """What is stored of a request."""
     return stored_meaning(data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(requests())
 def test_what_is_stored_comes_back(data: bytes) -> None:
     before = kept(data)
@@ -134,4 +134,112 @@ def test_what_is_stored_comes_back(data: bytes) -> None:
     for format in ("otlp", "otlp-json"):
         once = exported(data, format)
         assert kept(once) == before
-        assert exported(once, format) == once
+
+
+@pytest.mark.parametrize("format", ["otlp", "otlp-json"])
+@pytest.mark.parametrize("name", ["export.otlp", "java-cpu.otlp"])
+def test_recordings_come_back(name: str, format: str) -> None:
+    data = (FIXTURES / name).read_bytes()
+    assert kept(exported(data, format)) == kept(data)
+
+
+def test_the_ebpf_profilers_request_comes_back(shared: Callable[[str], Path]) -> None:
+    data = shared("data/otlp/otel-ebpf-profile.pb.bin").read_bytes()
+    once = exported(data)
+    assert kept(once) == kept(data)
+    assert stack_values(once) == stack_values(data)
+
+
+@pytest.mark.parametrize("name", ["go-cpu.pb.gz", "go-heap.pb.gz", "node-wall.pb.gz", "rust-cpu.pb"])
+def test_a_pprof_is_read_by_opentelemetrys_classes(name: str) -> None:
+    """Stacks and totals of every type, and the first entry of every table is empty."""
+    data = (FIXTURES / name).read_bytes()
+    once = exported(data)
+    message = read_request(once)
+    for table in ("mapping", "location", "function", "link", "attribute", "stack"):
+        first = getattr(message.dictionary, f"{table}_table")[0]
+        assert first == type(first)()
+    assert message.dictionary.string_table[0] == ""
+    pprof = read_pprof(data)
+    found: Counter[str] = Counter()
+    for (kind, _), value in stack_values(once).items():
+        found[kind.split(":")[0]] += value
+    assert found == Counter({kind: value for kind, value in totals(pprof).items() if value})
+    before, after = kept(data), kept(once)
+    assert len(after["samples"]) == len(before["samples"])
+    assert after["stacks"].keys() == before["stacks"].keys()
+    assert after["functions"] == before["functions"]
+    assert after["labelsets"] == before["labelsets"]
+    for rows in (before, after):
+        assert {tuple(sorted(row["comments"])) for row in rows["profiles"].values()} == {()}
+
+
+def test_series_stay_apart_and_their_profiles_add_up(tmp_path: Path) -> None:
+    database = open_embedded(str(tmp_path), "anonymous", Settings())
+    uploads = [
+        Upload(b"main;work %d\n" % value, {"service_name": service, "region": "eu"}, time_ns=T0 + value)
+        for service, value in (("a", 1), ("a", 20), ("b", 300))
+    ]
+    database.ingest(uploads)
+    answer = database.ask(ExportRequest(TreeQuery(Selection()), "otlp"))
+    assert isinstance(answer, Exported)
+    message = read_request(answer.data)
+    services = {}
+    for resource in message.resource_profiles:
+        labels = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
+        (profile,) = resource.scope_profiles[0].profiles
+        services[labels["service.name"]] = (
+            sum(s.values[0] for s in profile.samples),
+            profile.time_unix_nano - T0,
+        )
+        assert labels["region"] == "eu"
+    assert services == {"a": (21, 1), "b": (300, 300)}
+
+
+def test_averages_and_picked_samples(tmp_path: Path) -> None:
+    database = open_embedded(str(tmp_path), "anonymous", Settings())
+    database.ingest([Upload((FIXTURES / "export.otlp").read_bytes(), {})])
+    one = database.ask(ExportRequest(TreeQuery(Selection(span_ids=("00f067aa0ba902b7",))), "otlp"))
+    assert isinstance(one, Exported)
+    assert sum(stack_values(one.data).values()) == 5
+    average = database.ask(ExportRequest(TreeQuery(Selection(), aggregate="avg"), "otlp"))
+    assert isinstance(average, Exported)
+    assert sum(stack_values(average.data).values()) == 10 + 8192 + 10_000_000
+
+
+def test_pushed_spans_become_links(tmp_path: Path) -> None:
+    database = open_embedded(str(tmp_path), "anonymous", Settings())
+    database.ingest([Upload((FIXTURES / "export.otlp").read_bytes(), {}, rules="pyroscope")])
+    answer = database.ask(ExportRequest(TreeQuery(Selection()), "otlp"))
+    assert isinstance(answer, Exported)
+    message = read_request(answer.data)
+    spans = {link.span_id.hex() for link in message.dictionary.link_table[1:]}
+    assert spans == {"00f067aa0ba902b7", "00f067aa0ba902b8"}
+
+
+def test_an_empty_selection() -> None:
+    answer = exported(
+        (FIXTURES / "export.otlp").read_bytes(), "otlp", TreeQuery(Selection("{nothing='here'}"))
+    )
+    assert not read_request(answer).resource_profiles
+
+
+def test_frames_cannot_change() -> None:
+    with pytest.raises(RequestError, match="'otlp' keeps exact stacks"):
+        exported((FIXTURES / "export.otlp").read_bytes(), "otlp", TreeQuery(filter=FrameFilter(hide="main")))
+
+
+def test_the_json_is_otlps() -> None:
+    document = json.loads(exported((FIXTURES / "export.otlp").read_bytes(), "otlp-json"))
+    links = document["dictionary"]["linkTable"]
+    assert links[0] == {}
+    assert {link["traceId"] for link in links[1:]} == {"4bf92f3577b34da6a3ce929d0e0e4736"}
+    profiles = [p for r in document["resourceProfiles"] for s in r["scopeProfiles"] for p in s["profiles"]]
+    assert {profile["timeUnixNano"] for profile in profiles} == {"1700000000000000000"}
+    assert bytes(range(16)).hex() in {profile.get("profileId") for profile in profiles}
+
+
+def test_the_suffix_names_the_format(tmp_path: Path) -> None:
+    with Connection(open_files([Upload((FIXTURES / "export.otlp").read_bytes(), {}, "x", T0)])) as db:
+        db.flamegraph(type="samples").save(tmp_path / "out.otlp")
+    assert read_request((tmp_path / "out.otlp").read_bytes()).resource_profiles
