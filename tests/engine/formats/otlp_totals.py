@@ -14,7 +14,8 @@ Stack = tuple[str, ...]
 
 def read_request(data: bytes) -> ExportProfilesServiceRequest:
     """The request as OpenTelemetry's classes parse it."""
-    return ExportProfilesServiceRequest.FromString(data)
+    message: ExportProfilesServiceRequest = ExportProfilesServiceRequest.FromString(data)
+    return message
 
 
 def profiles_of(message: ExportProfilesServiceRequest) -> list[Any]:

@@ -41,10 +41,6 @@ SPAN = "00f067aa0ba902b7"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-def opened(path: Path) -> flameduck.engine.connection.Connection:
-    return flameduck.open(str(path))
-
-
 def stored_stacks(data: bytes) -> Counter[tuple[str, tuple[str, ...]]]:
     """Values by type and stack, as SQL over the stored profile has them."""
     with flameduck.open(f"memory://{uuid4()}") as db:
@@ -125,7 +121,7 @@ def test_what_becomes_of_an_export() -> None:
 
 
 def test_spans_can_be_asked_for() -> None:
-    with opened(FIXTURES / "export.otlp") as db:
+    with flameduck.open(FIXTURES / "export.otlp") as db:
         found = db.top(type="samples", span_ids=[SPAN]).pl()
         assert dict(zip(found["function"], found["self"], strict=True))["price"] == 5
         assert sum(db.top(type="samples", trace_ids=[TRACE]).pl()["self"]) == 8
@@ -133,7 +129,8 @@ def test_spans_can_be_asked_for() -> None:
 
 
 def json_of(data: bytes, **how: Any) -> bytes:
-    return json_format.MessageToJson(read_request(data), **how).encode()
+    document: str = json_format.MessageToJson(read_request(data), **how)
+    return document.encode()
 
 
 def with_hex_ids(document: bytes) -> bytes:
@@ -264,7 +261,7 @@ def test_times_count_where_there_are_no_values() -> None:
     del request.sample.values[:]
     request.sample.timestamps_unix_nano.extend([5, 6, 7])
     for rules in ("pyroscope", "verbatim"):
-        assert request.series(rules)[0][1] == 3  # type: ignore[arg-type]
+        assert request.series(rules)[0][1] == 3
     del request.sample.timestamps_unix_nano[:]
     assert request.reason() == "failed to convert otel profile: sample value is required"
     assert request.series("verbatim") == []

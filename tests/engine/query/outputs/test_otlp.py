@@ -93,8 +93,8 @@ def requests(draw: st.DrawFn) -> bytes:
     for number in range(draw(st.integers(1, 3))):
         resource = message.resource_profiles.add()
         resource.resource.attributes.add(key=b"pod", value=otlp.AnyValue(int_value=number))
-        for key, value in draw(st.dictionaries(keys, any_values(), max_size=2)).items():
-            resource.resource.attributes.add(key=key.encode(), value=value)
+        for name, value in draw(st.dictionaries(keys, any_values(), max_size=2)).items():
+            resource.resource.attributes.add(key=name.encode(), value=value)
         scope = resource.scope_profiles.add()
         scope.scope.name = draw(st.sampled_from([b"", b"profiler"]))
         for kind in draw(st.lists(st.integers(0, 4), min_size=1, max_size=2, unique=True)):
