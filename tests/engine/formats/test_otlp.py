@@ -465,6 +465,34 @@ def test_few_bytes_that_mean_very_much_are_refused() -> None:
     assert "the profiles mean more than" in request.reason("verbatim")
 
 
+def test_a_long_string_that_is_meant_very_often_is_refused() -> None:
+    """As labels of a resource, as nested attributes, as labels of samples, as comments."""
+    long = 200_000
+
+    def spoilt() -> tuple[Request, int]:
+        request = Request()
+        return request, request.text("x" * long)
+
+    request, index = spoilt()
+    for number in range(1000):
+        pair = request.resource.resource.attributes.add(key=b"%d" % number)
+        pair.value.string_value_strindex = index
+    assert "mean more than" in request.reason("verbatim")
+    request, index = spoilt()
+    listed = otlp.ArrayValue(values=[otlp.AnyValue(string_value_strindex=index)] * 1000)
+    request.attribute("list", otlp.AnyValue(array_value=listed.SerializeToString()))
+    assert "mean more than" in request.reason("verbatim")
+    request, index = spoilt()
+    for number in range(1000):
+        request.attribute(f"{number}", otlp.AnyValue(string_value_strindex=index))
+    assert "mean more than" in request.reason("verbatim")
+    request, index = spoilt()
+    request.profile.attribute_indices.append(request.attribute("pprof.profile.comment", text("y" * long)))
+    for _ in range(1000):
+        request.resource.scope_profiles[0].profiles.append(request.profile)
+    assert "mean more than" in request.reason("verbatim")
+
+
 def test_a_nested_attribute() -> None:
     value = text("leaf")
     for _ in range(20):
