@@ -73,8 +73,8 @@ pprof_options = packed(
     "name",
     default="",
     metavar="NAME",
-    help="pprof, go-pgo, folded, speedscope, cpuprofile, otlp, dot, svg, arrow, parquet, csv, json or html; else "
-    "--output tells.",
+    help="pprof, go-pgo, folded, speedscope, cpuprofile, otlp, otlp-json, dot, svg, arrow, parquet, csv, json or html; "
+    "else --output tells.",
 )
 @click.option(
     "-o",

@@ -33,6 +33,8 @@ FORMAT_OF_SUFFIX = {
     ".pprof": "pprof",
     ".speedscope.json": "speedscope",
     ".cpuprofile": "cpuprofile",
+    ".otlp": "otlp",
+    ".otlp.json": "otlp-json",
     ".arrow": "arrow",
     ".parquet": "parquet",
     ".csv": "csv",

@@ -17,7 +17,8 @@ from .otlp_columns import BatchMaker
 from .otlp_json import Document
 from .otlp_message import Message
 from .otlp_shape import is_otlp
-from .otlp_tables import NO_DICTIONARY, Dictionary
+from .otlp_strings import Budget
+from .otlp_tables import NO_DICTIONARY
 
 NO_PROFILES = "there is no profile in this OTLP request"
 
@@ -59,8 +60,9 @@ _JSON_FIELDS = frozenset(
 
 def _decode(number: int, one: Input, kind: type[Message | Document]) -> Iterator[Decoded | Failed]:
     pushed = one.rules == "pyroscope"
+    budget = Budget(len(one.raw))
     try:
-        request = kind(one.raw)
+        request = kind(one.raw, budget)
     except InputError as error:
         yield Failed(number, f"malformed OTLP: {error}")
         return
@@ -70,7 +72,8 @@ def _decode(number: int, one: Input, kind: type[Message | Document]) -> Iterator
         yield Failed(number, "missing resource profiles" if pushed else NO_PROFILES)
     else:
         try:
-            yield from _profiles(number, one, request, request.dictionary)
+            maker = BatchMaker(number, one, request.dictionary, budget)
+            yield from _profiles(number, one, request, maker)
         except InputError as error:
             yield Failed(
                 number, f"{'failed to convert otel profile' if pushed else 'malformed OTLP'}: {error}"
@@ -78,9 +81,8 @@ def _decode(number: int, one: Input, kind: type[Message | Document]) -> Iterator
 
 
 def _profiles(
-    number: int, one: Input, request: Message | Document, dictionary: Dictionary
+    number: int, one: Input, request: Message | Document, maker: BatchMaker
 ) -> Iterator[Decoded | Failed]:
-    maker = BatchMaker(number, one, dictionary)
     profiles = 0
     for piece in request.pieces():
         profiles += len(piece.heads)

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...schema import profile
-from ...schema.errors import LimitExceeded
 from ..trie import Ragged
 from . import Decoded, Input, Row
 from .names import name_reader
 from .otlp_meaning import Meaning
 from .otlp_pairs import Pairs
 from .otlp_samples import LabelSource, Rows, rows_of
+from .otlp_strings import Budget
 from .otlp_symbols import UsedSymbols, symbol_tables
 from .otlp_tables import Dictionary, IntArray, Piece, SampleTable, check_indices
 from .otlp_texts import Texts
@@ -29,12 +29,6 @@ from .profile_columns import LabelColumns, ValueType, kind_of, list_column
 GROUP_FRAMES = 1 << 21
 GROUP_PROFILES = 512
 """What one batch holds at most, unless one sample has more: frames of its samples, and profiles."""
-
-_FREE = 1 << 24
-_PER_BYTE = 64
-"""Stacks and texts are shared, so few bytes can mean very much: so many frames, lines and bytes of text in all, and
-so many more for each byte of the request.
-"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class _Group:
 class BatchMaker:
     """Makes decoded batches of the pieces of one request, which is input number `number`."""
 
-    def __init__(self, number: int, one: Input, dictionary: Dictionary) -> None:
+    def __init__(self, number: int, one: Input, dictionary: Dictionary, budget: Budget) -> None:
         """Raises `CorruptProfile`."""
         pushed = one.rules == "pyroscope"
         self._number = number
@@ -60,15 +54,15 @@ class BatchMaker:
         self._texts = Texts(dictionary.strings, name_reader(one))
         self._labels = LabelSource(dictionary, self._texts, pushed)
         self._symbols = symbol_tables(dictionary, self._texts, pushed)
-        self._spent = 0
+        self._budget = budget
 
     def batches(self, piece: Piece) -> Iterator[Decoded]:
         """The profiles of a piece. Raises `CorruptProfile`, and `LimitExceeded` when they mean too much."""
-        rows = rows_of(piece, self._dictionary, self._input)
+        rows = rows_of(piece, self._dictionary, self._input, self._budget)
         stacks = self._symbols.stacks
         check_indices(rows.samples.stack, len(stacks.offsets) - 1, "sample.stack_index", "stack_table")
         depth = stacks.lengths[rows.samples.stack]
-        self._spend(int(depth.sum()))
+        self._budget.spend(int(depth.sum()))
         for group in _groups(rows.samples, depth, len(rows.meanings)):
             meant = [
                 Row(self._number, rows.meanings[row].name, rows.meanings[row].labels, rows.parts[row])
@@ -76,12 +70,6 @@ class BatchMaker:
             ]
             continues = group.continues or (piece.continues and group.first == 0)
             yield Decoded(self._batch(rows, group), meant, continues)
-
-    def _spend(self, count: int) -> None:
-        self._spent += count
-        limit = _FREE + _PER_BYTE * len(self._input.raw)
-        if self._spent > limit:
-            raise LimitExceeded(f"the profiles mean more than {limit} frames, lines and bytes of text")
 
     def _batch(self, rows: Rows, group: _Group) -> pa.RecordBatch:
         count = group.last - group.first
@@ -103,7 +91,7 @@ class BatchMaker:
         table, offsets, (name, system, file, mapping_file, build_id, key, text, unit, *header) = (
             texts.finish()
         )
-        self._spend(used.line_count + int(pc.sum(pc.binary_length(table)).as_py() or 0))
+        self._budget.spend(used.line_count + int(pc.sum(pc.binary_length(table)).as_py() or 0))
         lists = {
             "sample": (
                 np.searchsorted(samples.profile, np.arange(count + 1)),

@@ -23,6 +23,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from ...schema.errors import CorruptProfile
 from ..trie import Ragged, offsets_of
 from .json_document import PIECE_BYTES, array_pieces, decode_json
+from .otlp_strings import Budget, StringTable
 from .otlp_tables import (
     MAX_ATTRIBUTE_DEPTH,
     OLD_REVISION,
@@ -199,16 +200,18 @@ _SNAKE_KEY = re.compile(rb'"(' + b"|".join(_SPELLINGS) + rb')"(?=\s*:)')
 class Document:
     """A request in JSON: its dictionary, if it has one, and its profiles a piece at a time."""
 
-    def __init__(self, raw: bytes) -> None:
-        """Raises `CorruptProfile`."""
+    def __init__(self, raw: bytes, budget: Budget) -> None:
+        """Raises `CorruptProfile`, and `LimitExceeded` for what means too much."""
         if any(mark in raw for mark in _SNAKE_MARKS):
             raw = _SNAKE_KEY.sub(lambda found: b'"' + _SPELLINGS[found[1]] + b'"', raw)
         self._request = decode_json(raw, _Request, strict=False)
         self.has_resources = bool(self._request.resource_profiles)
-        self._texts: list[str] = []
+        self._texts = StringTable(pa.array([], pa.binary()), budget)
         self.dictionary: Dictionary | None = None
         if self._request.dictionary is not None:
-            self._texts, self.dictionary = _read_dictionary(self._request.dictionary)
+            strings = list(_all(self._request.dictionary.string_table, str, "stringTable"))
+            self._texts = StringTable(pa.array(strings, pa.string()).cast(pa.binary()), budget)
+            self.dictionary = _read_dictionary(self._request.dictionary, self._texts)
 
     def pieces(self) -> Iterator[Piece]:
         """All profiles, in order. Raises `CorruptProfile`."""
@@ -333,15 +336,14 @@ def _id(text: str, size: int, field: str) -> bytes:
         raise CorruptProfile(f"JSON: {field} {text[:64]!r} is no id of {size} bytes") from None
 
 
-def _read_dictionary(tables: _Dictionary) -> tuple[list[str], Dictionary]:
-    """The dictionary, and its strings once more. Raises `CorruptProfile`."""
-    texts = list(_all(tables.string_table, str, "stringTable"))
+def _read_dictionary(tables: _Dictionary, texts: StringTable) -> Dictionary:
+    """The dictionary. Raises `CorruptProfile`."""
     functions = list(_all(tables.function_table, _Function, "functionTable"))
     mappings = list(_all(tables.mapping_table, _Mapping, "mappingTable"))
     stacks = [one.location_indices for one in _all(tables.stack_table, _Stack, "stackTable")]
     links = _all(tables.link_table, _Link, "linkTable")
-    return texts, Dictionary(
-        strings=pa.array(texts, pa.string()).cast(pa.binary()),
+    return Dictionary(
+        strings=texts.values,
         functions=FunctionTable(
             *(
                 _signed((getattr(one, name) for one in functions), name)
@@ -376,7 +378,7 @@ def _locations(locations: Sequence[_Location]) -> LocationTable:
     )
 
 
-def _attributes(attributes: Sequence[_Attribute], texts: Sequence[str]) -> AttributeTable:
+def _attributes(attributes: Sequence[_Attribute], texts: StringTable) -> AttributeTable:
     values = [_plain(one.value, texts) for one in attributes]
     is_number = [isinstance(value, int) and not isinstance(value, bool) for value in values]
     text = [value if isinstance(value, str) else None for value in values]
@@ -401,21 +403,15 @@ def _attributes(attributes: Sequence[_Attribute], texts: Sequence[str]) -> Attri
     )
 
 
-def _attributes_of(pairs: Sequence[_KeyValue], texts: Sequence[str]) -> Attributes:
+def _attributes_of(pairs: Sequence[_KeyValue], texts: StringTable) -> Attributes:
     return first_of_each([(_key(pair, texts), _plain(pair.value, texts)) for pair in pairs])
 
 
-def _key(pair: _KeyValue, texts: Sequence[str]) -> str:
-    return _text(pair.key_strindex, texts) if pair.key_strindex else pair.key
+def _key(pair: _KeyValue, texts: StringTable) -> str:
+    return texts.text(pair.key_strindex) if pair.key_strindex else pair.key
 
 
-def _text(index: int, texts: Sequence[str]) -> str:
-    if not 0 <= index < len(texts):
-        raise CorruptProfile(f"strindex {index} is outside of string_table, which has {len(texts)} entries")
-    return texts[index]
-
-
-def _plain(value: _Value | None, texts: Sequence[str], depth: int = 0) -> Plain:
+def _plain(value: _Value | None, texts: StringTable, depth: int = 0) -> Plain:
     """The value of an attribute; the first field that is there. Raises `CorruptProfile`."""
     if value is None:
         return None
@@ -425,7 +421,7 @@ def _plain(value: _Value | None, texts: Sequence[str], depth: int = 0) -> Plain:
         if plain is not UNSET:
             return plain
     if value.string_value_strindex is not UNSET:
-        return _text(value.string_value_strindex, texts)
+        return texts.text(value.string_value_strindex)
     if value.double_value is not UNSET:
         return _double(value.double_value)
     if value.bytes_value is not UNSET:

@@ -62,6 +62,12 @@ class Meaning:
     keep_frames: str = ""
     doc_url: str = ""
 
+    @property
+    def characters(self) -> int:
+        """How long all of its texts are together."""
+        texts = (*self.labels, *self.labels.values(), *self.header.comments)
+        return sum(map(len, (*texts, self.drop_frames, self.keep_frames, self.doc_url)))
+
 
 def meaning_of(head: ProfileHead, dictionary: Dictionary, one: Input) -> Meaning:
     """What a profile means. Raises `CorruptProfile`."""

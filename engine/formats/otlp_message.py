@@ -9,7 +9,7 @@ Source of the field numbers: opentelemetry-proto, `profiles/v1development`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -24,6 +24,7 @@ from ...schema.errors import CorruptProfile
 from ...schema.proto import otlp_profiles_pb2 as otlp
 from ..trie import Ragged
 from .otlp_slices import Slice, cut_request
+from .otlp_strings import Budget, StringTable
 from .otlp_tables import (
     MAX_ATTRIBUTE_DEPTH,
     OLD_REVISION,
@@ -49,12 +50,16 @@ IntArray = npt.NDArray[np.int64]
 class Message:
     """A request in protobuf: its dictionary, if it has one, and its profiles a piece at a time."""
 
-    def __init__(self, raw: bytes) -> None:
-        """Raises `CorruptProfile`."""
+    def __init__(self, raw: bytes, budget: Budget) -> None:
+        """Raises `CorruptProfile`, and `LimitExceeded` for what means too much."""
         self._cut = cut_request(raw)
         self.has_resources = self._cut.has_resources
-        self.dictionary = _dictionary(self._cut.dictionary) if self._cut.dictionary else None
-        self._strings = pa.array([], pa.binary()) if self.dictionary is None else self.dictionary.strings
+        self.dictionary: Dictionary | None = None
+        self._strings = StringTable(pa.array([], pa.binary()), budget)
+        if self._cut.dictionary:
+            tables = _tables(self._cut.dictionary)
+            self._strings = StringTable(tables["string_table"], budget)
+            self.dictionary = _dictionary(tables, self._strings)
 
     def pieces(self) -> Iterator[Piece]:
         """All profiles, in order. Raises `CorruptProfile`."""
@@ -100,17 +105,19 @@ def _lists(struct: pa.StructArray, name: str) -> Ragged:
     return Ragged(values.astype(np.int64), lists.offsets.to_numpy().astype(np.int64))
 
 
-def _dictionary(parts: Sequence[bytes]) -> Dictionary:
-    """The dictionary, whose fields are spread over `parts`."""
+def _tables(parts: Sequence[bytes]) -> dict[str, pa.Array]:
+    """The tables of a dictionary, whose fields are spread over `parts`."""
     rows = [_columns(otlp.ProfilesDictionary, parse(otlp.ProfilesDictionary, part)) for part in parts]
-    tables = {
+    return {
         one.name: pa.concat_arrays([part.field(one.name).values for part in rows]) for one in rows[0].type
     }
+
+
+def _dictionary(tables: Mapping[str, pa.Array], strings: StringTable) -> Dictionary:
     functions, mappings = tables["function_table"], tables["mapping_table"]
-    strings = tables["string_table"]
     links = tables["link_table"]
     return Dictionary(
-        strings=strings,
+        strings=strings.values,
         functions=FunctionTable(
             *(
                 _numbers(functions, name)
@@ -142,7 +149,7 @@ def _locations(table: pa.StructArray) -> LocationTable:
     )
 
 
-def _attributes(table: pa.StructArray, strings: pa.Array) -> AttributeTable:
+def _attributes(table: pa.StructArray, strings: StringTable) -> AttributeTable:
     return AttributeTable(
         _numbers(table, "key_strindex"),
         _numbers(table, "unit_strindex"),
@@ -150,13 +157,12 @@ def _attributes(table: pa.StructArray, strings: pa.Array) -> AttributeTable:
     )
 
 
-def _values(values: pa.StructArray, strings: pa.Array) -> Values:
+def _values(values: pa.StructArray, strings: StringTable) -> Values:
     """The values of a column of `AnyValue`."""
     text = values.field("string_value")
     index = values.field("string_value_strindex")
     if index.null_count < len(index):
-        valid = pc.and_(pc.greater_equal(index, 0), pc.less(index, len(strings)))
-        text = pc.coalesce(text, strings.take(pc.if_else(valid, index, None)))
+        text = pc.coalesce(text, strings.take(index))
     number = values.field("int_value")
     others: dict[int, Plain] = {}
     for name in ("bool_value", "double_value", "array_value", "kvlist_value", "bytes_value"):
@@ -171,7 +177,7 @@ def _values(values: pa.StructArray, strings: pa.Array) -> Values:
     )
 
 
-def _nested(name: str, value: Any, strings: pa.Array, depth: int = 0) -> Plain:
+def _nested(name: str, value: Any, strings: StringTable, depth: int = 0) -> Plain:
     """A value of one of the fields of `AnyValue`. Raises `CorruptProfile`."""
     if depth > MAX_ATTRIBUTE_DEPTH:
         raise CorruptProfile(f"an attribute nests deeper than {MAX_ATTRIBUTE_DEPTH}")
@@ -184,31 +190,25 @@ def _nested(name: str, value: Any, strings: pa.Array, depth: int = 0) -> Plain:
     if name == "string_value":
         return str(value, "utf-8", "replace")
     if name == "string_value_strindex":
-        return _string(value, strings)
+        return strings.text(value)
     plain: Plain = value
     return plain
 
 
-def _plain(value: Any, strings: pa.Array, depth: int = 0) -> Plain:
+def _plain(value: Any, strings: StringTable, depth: int = 0) -> Plain:
     name = value.WhichOneof("value")
     return None if name is None else _nested(name, getattr(value, name), strings, depth)
 
 
-def _string(index: int, strings: pa.Array) -> str:
-    if not 0 <= index < len(strings):
-        raise CorruptProfile(f"strindex {index} is outside of string_table, which has {len(strings)}")
-    return str(strings[index].as_py(), "utf-8", "replace")
+def _key(pair: Any, strings: StringTable) -> str:
+    return strings.text(pair.key_strindex) if pair.key_strindex else str(pair.key, "utf-8", "replace")
 
 
-def _key(pair: Any, strings: pa.Array) -> str:
-    return _string(pair.key_strindex, strings) if pair.key_strindex else str(pair.key, "utf-8", "replace")
-
-
-def _attributes_of(pairs: Sequence[Any], strings: pa.Array) -> Attributes:
+def _attributes_of(pairs: Sequence[Any], strings: StringTable) -> Attributes:
     return first_of_each([(_key(pair, strings), _plain(pair.value, strings)) for pair in pairs])
 
 
-def _piece(one: Slice, strings: pa.Array, first: int) -> Piece:
+def _piece(one: Slice, strings: StringTable, first: int) -> Piece:
     message = parse(otlp.ProfilesData, one.body)
     heads = list(_heads(message, strings))
     columns = _columns(otlp.ProfilesData, message)
@@ -229,7 +229,7 @@ def _piece(one: Slice, strings: pa.Array, first: int) -> Piece:
     return Piece(heads, table, first, one.continues)
 
 
-def _heads(message: Any, strings: pa.Array) -> Iterator[ProfileHead]:
+def _heads(message: Any, strings: StringTable) -> Iterator[ProfileHead]:
     """What each profile says once. Raises `CorruptProfile`, also for profiles of other revisions."""
     for resource in message.resource_profiles:
         of_resource = _attributes_of(resource.resource.attributes, strings)

@@ -14,6 +14,7 @@ from ...schema.labels import SERVICE_NAME
 from ..trie import Ragged, offsets_of
 from . import Input
 from .otlp_meaning import SERVICE, Meaning, meaning_of, service_of
+from .otlp_strings import Budget
 from .otlp_tables import (
     BoolArray,
     Dictionary,
@@ -41,9 +42,13 @@ class Rows:
     values: IntArray
 
 
-def rows_of(piece: Piece, dictionary: Dictionary, one: Input) -> Rows:
-    """The profiles of a piece. Raises `CorruptProfile`."""
-    meanings = [meaning_of(head, dictionary, one) for head in piece.heads]
+def rows_of(piece: Piece, dictionary: Dictionary, one: Input, budget: Budget) -> Rows:
+    """The profiles of a piece. Raises `CorruptProfile`, and `LimitExceeded` when they say too much."""
+    meanings = []
+    for head in piece.heads:
+        meaning = meaning_of(head, dictionary, one)
+        budget.spend(meaning.characters)
+        meanings.append(meaning)
     if one.rules == "pyroscope":
         return _split(piece, meanings, dictionary)
     parts = [b"%d" % (piece.first + number) for number in range(len(meanings))]

@@ -105,17 +105,21 @@ class Export:
 
     def locations(self, labels: bool) -> LocationPartial:
         """Exact stacks of every type of the selection. Raises `RequestError` where frames were asked to change."""
+        self.require_exact_stacks()
+        by_type = []
+        for kind in self.sample_types:
+            one = self._of_type(kind.profile_type)
+            by_type.append((kind.profile_type, one))
+        return gather_locations(self.snapshot, by_type, labels and self.request.tree.aggregate == "sum")
+
+    def require_exact_stacks(self) -> None:
+        """Raise `RequestError` where frames were asked to change."""
         tree = self.request.tree
         if tree.filter.active or tree.granularity != "function" or tree.delta or tree.call_site:
             raise RequestError(
                 f"format {self.request.format!r} keeps exact stacks: frame filters, granularity, call site "
                 "and delta do not apply"
             )
-        by_type = []
-        for kind in self.sample_types:
-            one = self._of_type(kind.profile_type)
-            by_type.append((kind.profile_type, one))
-        return gather_locations(self.snapshot, by_type, labels and tree.aggregate == "sum")
 
     def _of_type(self, profile_type: str) -> Resolved:
         selection = replace(self.request.tree.selection, profile_type=profile_type)

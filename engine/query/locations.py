@@ -6,7 +6,7 @@ What pprof and table exports are made of. Keyed by content hash, so that blocks 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from ..trie import Ragged, offsets_of
 from .opened import OpenBlock
 from .picked import picked_rows
 from .plan import BlockScan
+from .sample_labels import label_columns, labels_of
 from .snapshot import Resolved, Snapshot
 from .stack_totals import StackTotals, expand_ranges
 from .weights import profiles_of
@@ -47,19 +48,20 @@ def gather_locations(
 
 @dataclass(frozen=True)
 class _Rows:
-    """Values of one block by part, stack and label set (-1: none)."""
+    """Values of one block by part, stack and label set, which is a row of `labelsets` (-1: none)."""
 
     part: IntArray
     stack: IntArray
     labelset: IntArray
     value: IntArray
+    labelsets: pa.Table = field(default_factory=profile.LABELSETS.empty_table)
 
 
 def _block_partial(
     snapshot: Snapshot, scan: BlockScan, profile_type: str, resolved: Resolved, labels: bool
 ) -> LocationPartial:
     block = snapshot.blocks[scan.ulid]
-    if labels and "labelset" in block.meta.sample_extras:
+    if labels and block.meta.sample_extras:
         rows = _labelled_rows(snapshot, block, scan, resolved)
     else:
         rows = _summed_rows(snapshot.source.part_totals(block, scan, resolved.plan, resolved.weights))
@@ -88,12 +90,13 @@ def _labelled_rows(snapshot: Snapshot, block: OpenBlock, scan: BlockScan, resolv
     if not len(rows):
         return _Rows(*(np.zeros(0, np.int64) for _ in range(4)))
     low, high = int(rows.min()), int(rows.max()) + 1
-    table = block.block.table("samples", ["part", "stack", "labelset", "value"], (low, high)).take(rows - low)
-    labelset = pc.fill_null(table.column("labelset").cast(pa.int64()), -1).to_numpy()
+    columns = ["part", "stack", "value", *label_columns(block)]
+    table = block.block.table("samples", columns, (low, high)).take(rows - low)
+    labelset, labelsets = labels_of(block, table)
     part, stack, value = (
         table.column(name).to_numpy().astype(np.int64) for name in ("part", "stack", "value")
     )
-    return _grouped(_Rows(part, stack, labelset, value))
+    return _grouped(_Rows(part, stack, labelset, value, labelsets))
 
 
 def _grouped(rows: _Rows) -> _Rows:
@@ -107,14 +110,14 @@ def _grouped(rows: _Rows) -> _Rows:
     value = np.add.reduceat(rows.value[order], first)
     kept = first[value != 0]
     part, stack, labelset = (column[kept] for column in columns)
-    return _Rows(part, stack, labelset, value[value != 0])
+    return _Rows(part, stack, labelset, value[value != 0], rows.labelsets)
 
 
 def _described(block: OpenBlock, rows: _Rows, profile_type: str) -> LocationPartial:
     """The rows keyed by content, with the symbols they use."""
     stack_id = np.zeros(len(rows.part), np.uint64)
     lists: list[Ragged] = []
-    ids: list[U64Array] = []
+    stack_ids: list[U64Array] = []
     for part in np.unique(rows.part):
         here = rows.part == part
         stacks = block.stacks(int(part))
@@ -125,24 +128,20 @@ def _described(block: OpenBlock, rows: _Rows, profile_type: str) -> LocationPart
                 stacks.trie.parent, stacks.trie.symbol, stacks.trie.depth, stacks.node_of_stack[used]
             )
         )
-        ids.append(stacks.stack_id[used])
+        stack_ids.append(stacks.stack_id[used])
     flat = Ragged(_joined([p.values for p in lists]), offsets_of(_joined([p.lengths for p in lists])))
     labelset_id = np.zeros(len(rows.part), np.uint64)
     labelsets = profile.LABELSETS.empty_table()
     if (rows.labelset >= 0).any():
-        stored = block.block.table("labelsets", ["labelset_id", "labels"])
-        labelset_id = np.where(
-            rows.labelset >= 0, stored.column("labelset_id").to_numpy()[rows.labelset], np.uint64(0)
-        )
-        labelsets = stored.take(pa.array(np.unique(rows.labelset[rows.labelset >= 0]))).cast(
-            profile.LABELSETS
-        )
+        ids = rows.labelsets.column("labelset_id").to_numpy()
+        labelset_id = np.where(rows.labelset >= 0, ids[rows.labelset], np.uint64(0))
+        labelsets = rows.labelsets.take(pa.array(np.unique(rows.labelset[rows.labelset >= 0])))
     types = pa.DictionaryArray.from_arrays(
         pa.array(np.zeros(len(stack_id)), pa.int32()), pa.array([profile_type])
     )
     values = pa.table([stack_id, labelset_id, types, rows.value], schema=STACK_VALUES)
     return LocationPartial(
-        values, *_symbols(block, flat, np.concatenate(ids or [np.zeros(0, np.uint64)])), labelsets
+        values, *_symbols(block, flat, np.concatenate(stack_ids or [np.zeros(0, np.uint64)])), labelsets
     )
 
 

@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from ...schema.profile import CARRIED
 from .export import Export
+from .snapshot import Snapshot
+from .weights import Profiles
 
 _COLUMNS = ("profile_id", "ts", *CARRIED)
 
@@ -32,7 +34,12 @@ class ProfileFacts:
 
 def profile_facts(export: Export) -> ProfileFacts:
     """The earliest time, all durations, the largest period, every comment and mapping once, the first of the rest."""
-    rows = list(_uploads(export))
+    return facts_of(export.snapshot, export.profiles)
+
+
+def facts_of(snapshot: Snapshot, profiles: Profiles) -> ProfileFacts:
+    """The same of some profiles."""
+    rows = list(_uploads(snapshot, profiles))
     if not rows:
         return ProfileFacts()
     first: dict[str, str] = {}
@@ -48,13 +55,12 @@ def profile_facts(export: Export) -> ProfileFacts:
     )
 
 
-def _uploads(export: Export) -> Iterable[dict[str, Any]]:
+def _uploads(snapshot: Snapshot, profiles: Profiles) -> Iterable[dict[str, Any]]:
     """One row an uploaded profile, whatever the number of its series."""
-    profiles = export.profiles
     seen: set[object] = set()
     for number, ulid in enumerate(profiles.ulids):
         rows = profiles.rows.row[profiles.block == number]
-        stored = export.snapshot.blocks[ulid].block.table("profiles", _COLUMNS).take(pa.array(np.sort(rows)))
+        stored = snapshot.blocks[ulid].block.table("profiles", _COLUMNS).take(pa.array(np.sort(rows)))
         for row in stored.to_pylist():
             if row["profile_id"] not in seen:
                 seen.add(row["profile_id"])

@@ -30,10 +30,6 @@ from ...schema.request import (
 )
 from .snapshot import Snapshot
 
-_OF_SEVERAL_TYPES = ("pprof", "speedscope", "cpuprofile")
-"""Formats that hold more types than one, or choose among them."""
-
-
 def answer_export(snapshot: Snapshot, request: ExportRequest) -> Exported:
     """Bytes in one of the output formats."""
     from .export import Export
@@ -42,7 +38,7 @@ def answer_export(snapshot: Snapshot, request: ExportRequest) -> Exported:
     output = output_named(request.format)
     export = Export(snapshot, request)
     data = output.load()(export)
-    several = request.format in _OF_SEVERAL_TYPES and len(export.sample_types) != 1
+    several = output.every_type and len(export.sample_types) != 1
     profile_type = "" if several else export.resolved.plan.profile_type
     return Exported(data, output.media_type, profile_type)
 

@@ -284,7 +284,21 @@ def test_export(run: Run, files: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["speedscope", "cpuprofile", "dot", "arrow", "parquet", "csv", "json", "html", "pprof", "folded"]
+    "name",
+    [
+        "speedscope",
+        "cpuprofile",
+        "dot",
+        "arrow",
+        "parquet",
+        "csv",
+        "json",
+        "html",
+        "pprof",
+        "folded",
+        "otlp",
+        "otlp-json",
+    ],
 )
 def test_every_export_format_writes_something(run: Run, files: Path, name: str) -> None:
     assert b"inner" in run("export", "before.pb.gz", "--format", name, "-o", "-").stdout_bytes or name in (
@@ -300,6 +314,15 @@ def test_export_for_go_s_optimiser(run: Run, files: Path) -> None:
     first, second, third = (Path(name).read_bytes() for name in ("a.pgo", "b.bin", "c.pgo"))
     assert first == second == third
     assert json.loads(run("top", "c.pgo", "-f", "json").stdout) != []
+
+
+def test_samples_of_a_span(run: Run) -> None:
+    export = Path(__file__).resolve().parents[1] / "fixtures" / "export.otlp"
+    words = ("top", str(export), "--type", "samples", "-f", "json")
+    spans = ("--span-id", "00f067aa0ba902b7", "--span-id", "00f067aa0ba902b8")
+    for picks, total in (((), 10), (spans[:2], 5), (spans, 8)):
+        assert sum(row["self"] for row in json.loads(run(*words, *picks).stdout)) == total
+    assert "expected 16 hexadecimal digits" in run(*words, "--span-id", "7", code=2).stderr
 
 
 def test_export_needs_a_format(run: Run, files: Path) -> None:

@@ -24,13 +24,15 @@ ENTRY_POINTS = "flameduck.outputs"
 class Output:
     """One format: where its writer is (`module:function`, imported on use) and what HTTP calls it.
 
-    `plugin` is where it comes from, if it is another package.
+    `plugin` is where it comes from, if it is another package. With `every_type` it holds all profile types of a
+    selection that names none, or chooses among them.
     """
 
     name: str
     writer: str
     media_type: str
     plugin: Plugin | None = None
+    every_type: bool = False
 
     def load(self) -> Writer:
         """The writer. Raises `RequestError` when it cannot be imported, and so does the writer of a broken plug-in."""
@@ -44,19 +46,22 @@ class Output:
         return writer
 
 
-def _ours(name: str, module: str, media_type: str) -> Output:
-    return Output(name, f"{__package__}.{module}:write_{name}", media_type)
+def _ours(name: str, module: str, media_type: str, every_type: bool = False) -> Output:
+    function = f"write_{name.replace('-', '_')}"
+    return Output(name, f"{__package__}.{module}:{function}", media_type, every_type=every_type)
 
 
 OUTPUTS: Mapping[str, Output] = MappingProxyType(
     {
         output.name: output
         for output in (
-            _ours("pprof", "pprof", "application/octet-stream"),
+            _ours("pprof", "pprof", "application/octet-stream", every_type=True),
             Output("go-pgo", f"{__package__}.pprof:write_go_pgo", "application/octet-stream"),
             _ours("folded", "text", "text/plain; charset=utf-8"),
-            _ours("speedscope", "speedscope", "application/json"),
-            _ours("cpuprofile", "cpuprofile", "application/json"),
+            _ours("speedscope", "speedscope", "application/json", every_type=True),
+            _ours("cpuprofile", "cpuprofile", "application/json", every_type=True),
+            _ours("otlp", "otlp", "application/x-protobuf", every_type=True),
+            _ours("otlp-json", "otlp", "application/json", every_type=True),
             _ours("dot", "dot", "text/vnd.graphviz; charset=utf-8"),
             _ours("svg", "svg", "image/svg+xml"),
             _ours("json", "text", "application/json"),

@@ -87,6 +87,7 @@ EXAMPLES: Mapping[str, Example] = {
     "pprof": Example(_pprof(), _pprof()[:-2], 7, "proto", recordings=("rust-cpu.pb", "go-cpu.pb.gz")),
     "jfr": Example(_LIVE, _LIVE[:-5], 7, "binary", stack=("app/Main.work", "app/Main.main")),
     "otlp": Example(_otlp(), _otlp()[:-2], 7, "proto"),
+    "otlp": Example(_otlp(), _otlp()[:-2], 7, "proto", recordings=("export.otlp", "java-cpu.otlp")),
     "otlp-json": Example(_OTLP_JSON, _OTLP_JSON[:-2], 7, "json"),
     "perf-data": Example(
         b"PERFILE2" + _PERF * 7,
