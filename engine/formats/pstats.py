@@ -74,12 +74,13 @@ class Pstats:
 def _pieces(number: int, one: Input) -> Iterator[Decoded]:
     is_sampled = _SAMPLED_MARK in one.raw[-_MARK_BYTES:]
     builder = ProfileBuilder(_SAMPLED if is_sampled else _TRACED, name_reader(one))
+    locations: dict[Function, int] = {}
     more = False
     for entry in read_entries(one.raw):
         if is_sampled:
             _add_sampled(builder, entry)
         else:
-            _add_traced(builder, entry)
+            _add_traced(builder, locations, entry)
         if builder.samples >= PIECE_SAMPLES:
             yield Decoded(builder.to_batch(), [Row(number, _NAME)], more)
             builder.drop_samples()
@@ -97,18 +98,23 @@ def read_entries(raw: bytes) -> Iterator[Entry]:
             reader.value()
             continue
         function = _function(key, reader)
-        if (size := reader.begin_tuple()) != 5:
-            raise CorruptProfile(f"byte {reader.at}: a function has {size} values; expected 5")
-        primitive_calls, calls = (_count(reader.value(0), reader) for _ in range(2))
-        own_s, _ = (_seconds(reader.value(0), reader) for _ in range(2))
+        primitive_calls, calls, own_s, _ = reader.numbers(5) or _slowly(reader)
         yield Entry(function, primitive_calls, calls, own_s, list(_callers(reader)))
+
+
+def _slowly(reader: MarshalReader) -> tuple[int, int, float, float]:
+    if (size := reader.begin_tuple()) != 5:
+        raise CorruptProfile(f"byte {reader.at}: a function has {size} values; expected 5")
+    calls = [_count(reader.value(0), reader) for _ in range(2)]
+    times = [_seconds(reader.value(0), reader) for _ in range(2)]
+    return calls[0], calls[1], times[0], times[1]
 
 
 def _callers(reader: MarshalReader) -> Iterator[tuple[Function, int, float]]:
     reader.begin_dict()
     while not reader.ends_dict():
         caller = _function(reader.value(), reader)
-        known = reader.value()
+        known: Value = reader.numbers(4) or reader.value()
         if isinstance(known, tuple) and len(known) == 4:
             yield caller, _count(known[0], reader), _seconds(known[2], reader)
         else:
@@ -135,17 +141,20 @@ def _seconds(value: Value, reader: MarshalReader) -> float:
     return float(value)
 
 
-def _add_traced(builder: ProfileBuilder, entry: Entry) -> None:
+def _add_traced(builder: ProfileBuilder, known: dict[Function, int], entry: Entry) -> None:
     """The function under each of its callers, and alone with the rest."""
     calls, own_calls = _shares(entry.calls, [calls for _, calls, _ in entry.callers])
     own_ns = exact_ns(entry.own_s, f"{entry.function[2][:60]}: own time")
     times, own_time = _shares(
         own_ns, [exact_ns(own_s, "own time under a caller") for _, _, own_s in entry.callers]
     )
-    callee = _location(builder, entry.function)
+    for function in (entry.function, *(caller for caller, _, _ in entry.callers)):
+        if function not in known:
+            known[function] = _location(builder, function)
+    callee = known[entry.function]
     for (caller, _, _), *values in zip(entry.callers, calls, times, strict=True):
         if any(values):
-            builder.add((callee, _location(builder, caller)), values)
+            builder.add((callee, known[caller]), values)
     if own_calls or own_time:
         builder.add((callee,), (own_calls, own_time))
 
