@@ -38,18 +38,19 @@ def array_pieces(array: msgspec.Raw | bytes, piece_bytes: int = PIECE_BYTES) -> 
 
     At least one, all of them together with the same items. What is no array comes as it is.
     """
-    raw = bytes(array)
+    # A view: a long document is not held twice.
+    raw = memoryview(array)
     start = 1
-    if len(raw) > piece_bytes and raw.startswith(b"["):
+    if len(raw) > piece_bytes and bytes(raw[:1]) == b"[":
         for comma in _cuts(raw, piece_bytes):
             yield b"[" + raw[start:comma] + b"]"
             start = comma + 1
         yield b"[" + raw[start:]
     else:
-        yield raw
+        yield bytes(raw)
 
 
-def _cuts(raw: bytes, piece_bytes: int) -> Iterator[int]:
+def _cuts(raw: memoryview, piece_bytes: int) -> Iterator[int]:
     """Commas between items, one for every `piece_bytes` or a little more."""
     depth, in_string, escaped = 0, False, False
     for start in range(0, len(raw), piece_bytes):
