@@ -27,8 +27,10 @@ from .seconds import MAX_NS
 MAGIC = b"memray\x00"
 LZ4_MAGIC = b"\x04\x22\x4d\x18"
 MAX_MEMORY_BYTES = 4 << 30
-MIN_CPU_SECONDS = 60
+MIN_CPU_SECONDS = 2
 BYTES_PER_CPU_SECOND = 500_000
+COMPRESSED_BYTES_PER_CPU_SECOND = 12_000
+"""A second of memray's reader and ours is good for three million bytes, and lz4 may hold 255 in one."""
 PIECE_SAMPLES = 250_000
 
 _NAME = "memory"
@@ -106,7 +108,8 @@ def _profile(number: int, one: Input) -> Iterator[Decoded]:
         file.write(one.raw)
         file.flush()
         reading = _Reading(name_reader(one))
-        with _Process(file.name, len(one.raw)) as process:
+        pace = COMPRESSED_BYTES_PER_CPU_SECOND if one.raw.startswith(LZ4_MAGIC) else BYTES_PER_CPU_SECOND
+        with _Process(file.name, MIN_CPU_SECONDS + len(one.raw) // pace) as process:
             more = False
             for line in process.lines():
                 reading.take(line)
@@ -119,8 +122,8 @@ def _profile(number: int, one: Input) -> Iterator[Decoded]:
 class _Process:
     """The process that reads a file; leaving the `with` ends it."""
 
-    def __init__(self, path: str, size_bytes: int) -> None:
-        self._cpu_seconds = MIN_CPU_SECONDS + size_bytes // BYTES_PER_CPU_SECOND
+    def __init__(self, path: str, cpu_seconds: int) -> None:
+        self._cpu_seconds = cpu_seconds
         limits = [str(MAX_MEMORY_BYTES), str(self._cpu_seconds)]
         # Left by `__exit__`, as this object is used in a `with`.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from ...schema.errors import InputError
 from . import Decoded, Failed, Input, Row
@@ -72,7 +73,10 @@ class _Profile:
     def piece(self, stream: Stream, samples: Samples, more: bool) -> Decoded:
         """The samples as a batch."""
         builder = ProfileBuilder(header_of(self.measure, stream.said), self.names)
-        stacks = [_locations(builder, stream, stack) for stack in samples.stacks]
+        locations = {
+            frame: builder.frame(*stream.frames[frame]) for frame in set(chain.from_iterable(samples.stacks))
+        }
+        stacks = [tuple(locations[frame] for frame in reversed(stack)) for stack in samples.stacks]
         threads = {
             thread: thread_labels(*stream.threads[thread])
             for thread in {thread for thread, _ in samples.sums}
@@ -88,8 +92,3 @@ class _Profile:
 
 _COLUMNS = {"wall": (0, 2, NS_PER_US), "process_cpu": (1, 3, NS_PER_US), "memory": (4, 5, 1)}
 """Which of the sums a profile holds, and what the second is multiplied by."""
-
-
-def _locations(builder: ProfileBuilder, stream: Stream, stack: tuple[int, ...]) -> tuple[int, ...]:
-    """A stack, leaf first, in numbers of the builder."""
-    return tuple(builder.frame(*stream.frames[frame]) for frame in reversed(stack))

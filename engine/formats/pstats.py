@@ -11,15 +11,19 @@ Source: CPython's Lib/pstats.py, Modules/_lsprof.c and Lib/profiling/sampling/ps
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
+
 from ...schema.errors import CorruptProfile, InputError
+from ..trie import offsets_of
 from . import Decoded, Failed, Input, Row
 from .marshal_values import FLAG_REFERENCE, MarshalReader, Value
-from .names import name_reader
-from .profile_builder import ProfileBuilder
-from .profile_columns import ProfileHeader
+from .names import NameReader, name_reader
+from .profile_columns import FunctionColumns, LocationColumns, ProfileColumns, ProfileHeader, SampleColumns
 from .seconds import exact_ns
 
 PIECE_SAMPLES = 250_000
@@ -30,6 +34,7 @@ _TRACED = ProfileHeader((("calls", "count"), _WALL), default_sample_type="wall")
 _SAMPLED = ProfileHeader((("samples", "count"), _WALL), default_sample_type="wall")
 _SAMPLED_MARK = b"__sampled__"
 _MARK_BYTES = 64
+_MOST_TOTAL = 2.0**62
 
 Function = tuple[str, int, str]
 
@@ -73,18 +78,17 @@ class Pstats:
 
 def _pieces(number: int, one: Input) -> Iterator[Decoded]:
     is_sampled = _SAMPLED_MARK in one.raw[-_MARK_BYTES:]
-    builder = ProfileBuilder(_SAMPLED if is_sampled else _TRACED, name_reader(one))
+    calls = _Calls(is_sampled)
     more = False
     for entry in read_entries(one.raw):
         if is_sampled:
-            _add_sampled(builder, entry)
+            calls.add_sampled(entry)
         else:
-            _add_traced(builder, entry)
-        if builder.samples >= PIECE_SAMPLES:
-            yield Decoded(builder.to_batch(), [Row(number, _NAME)], more)
-            builder.drop_samples()
+            calls.add_traced(entry)
+        if len(calls) >= PIECE_SAMPLES:
+            yield Decoded(calls.to_batch(name_reader(one)), [Row(number, _NAME)], more)
             more = True
-    yield Decoded(builder.to_batch(), [Row(number, _NAME)], more)
+    yield Decoded(calls.to_batch(name_reader(one)), [Row(number, _NAME)], more)
 
 
 def read_entries(raw: bytes) -> Iterator[Entry]:
@@ -97,18 +101,23 @@ def read_entries(raw: bytes) -> Iterator[Entry]:
             reader.value()
             continue
         function = _function(key, reader)
-        if (size := reader.begin_tuple()) != 5:
-            raise CorruptProfile(f"byte {reader.at}: a function has {size} values; expected 5")
-        primitive_calls, calls = (_count(reader.value(0), reader) for _ in range(2))
-        own_s, _ = (_seconds(reader.value(0), reader) for _ in range(2))
+        primitive_calls, calls, own_s, _ = reader.numbers(5) or _slowly(reader)
         yield Entry(function, primitive_calls, calls, own_s, list(_callers(reader)))
+
+
+def _slowly(reader: MarshalReader) -> tuple[int, int, float, float]:
+    if (size := reader.begin_tuple()) != 5:
+        raise CorruptProfile(f"byte {reader.at}: a function has {size} values; expected 5")
+    calls = [_count(reader.value(0), reader) for _ in range(2)]
+    times = [_seconds(reader.value(0), reader) for _ in range(2)]
+    return calls[0], calls[1], times[0], times[1]
 
 
 def _callers(reader: MarshalReader) -> Iterator[tuple[Function, int, float]]:
     reader.begin_dict()
     while not reader.ends_dict():
         caller = _function(reader.value(), reader)
-        known = reader.value()
+        known: Value = reader.numbers(4) or reader.value()
         if isinstance(known, tuple) and len(known) == 4:
             yield caller, _count(known[0], reader), _seconds(known[2], reader)
         else:
@@ -135,42 +144,88 @@ def _seconds(value: Value, reader: MarshalReader) -> float:
     return float(value)
 
 
-def _add_traced(builder: ProfileBuilder, entry: Entry) -> None:
-    """The function under each of its callers, and alone with the rest."""
-    calls, own_calls = _shares(entry.calls, [calls for _, calls, _ in entry.callers])
-    own_ns = exact_ns(entry.own_s, f"{entry.function[2][:60]}: own time")
-    times, own_time = _shares(
-        own_ns, [exact_ns(own_s, "own time under a caller") for _, _, own_s in entry.callers]
-    )
-    callee = _location(builder, entry.function)
-    for (caller, _, _), *values in zip(entry.callers, calls, times, strict=True):
-        if any(values):
-            builder.add((callee, _location(builder, caller)), values)
-    if own_calls or own_time:
-        builder.add((callee,), (own_calls, own_time))
+class _Calls:
+    """Samples as columns: a function, perhaps a caller, how many calls (or samples), how much own time."""
 
+    def __init__(self, is_sampled: bool) -> None:
+        self._is_sampled = is_sampled
+        self._known: dict[Function, int] = {}
+        self._columns = tuple(array("q") for _ in range(4))
 
-def _location(builder: ProfileBuilder, function: Function) -> int:
-    """A function's location: the line that is known is the one where it begins. Built-in ones have no file."""
-    filename, line, name = function
-    start_line = max(line, 0)
-    return builder.location(
-        ((builder.function(name, "" if filename == "~" else filename, start_line), 0, 0),)
-    )
+    def __len__(self) -> int:
+        return len(self._columns[0])
 
+    def add_traced(self, entry: Entry) -> None:
+        """The function under each of its callers, and alone with the rest."""
+        own_ns = exact_ns(entry.own_s, f"{entry.function[2][:60]}: own time")
+        edges = [exact_ns(own_s, "own time under a caller") for _, _, own_s in entry.callers]
+        calls, own_calls = _shares(entry.calls, [calls for _, calls, _ in entry.callers])
+        times, own_time = _shares(own_ns, edges)
+        callee = self._number(entry.function)
+        for (caller, _, _), edge_calls, edge_ns in zip(entry.callers, calls, times, strict=True):
+            self._add(callee, self._number(caller), edge_calls, edge_ns)
+        self._add(callee, 0, own_calls, own_time)
 
-def _add_sampled(builder: ProfileBuilder, entry: Entry) -> None:
-    """The function alone: what callers have are samples below them too, and no own time. The line is the sampled."""
-    filename, line, name = entry.function
-    own_ns = exact_ns(entry.own_s, f"{name[:60]}: own time")
-    if entry.primitive_calls or own_ns:
-        place = builder.frame(name, "" if filename == "~" else filename, max(line, 0))
-        builder.add((place,), (entry.primitive_calls, own_ns))
+    def add_sampled(self, entry: Entry) -> None:
+        """The function alone: what callers have are samples below them too, and no own time."""
+        own_ns = exact_ns(entry.own_s, f"{entry.function[2][:60]}: own time")
+        self._add(self._number(entry.function), 0, entry.primitive_calls, own_ns)
+
+    def _number(self, function: Function) -> int:
+        return self._known.setdefault(function, len(self._known) + 1)
+
+    def _add(self, callee: int, caller: int, calls: int, own_ns: int) -> None:
+        if not calls and not own_ns:
+            return
+        try:
+            for column, value in zip(self._columns, (callee, caller, calls, own_ns), strict=True):
+                column.append(value)
+        except OverflowError:
+            raise CorruptProfile(f"calls {calls} or own time {own_ns} do not fit 64 bits") from None
+
+    def to_batch(self, names: NameReader) -> pa.RecordBatch:
+        """The samples since the last batch, with all functions. Raises `CorruptProfile`."""
+        callee, caller, calls, own_ns = (np.array(column, np.int64) for column in self._columns)
+        if any(np.abs(column.astype(np.float64)).sum() >= _MOST_TOTAL for column in (calls, own_ns)):
+            raise CorruptProfile("the sum of the calls or of the own times does not fit 64 bits")
+        for column in self._columns:
+            del column[:]
+        stacks = np.stack([callee, caller], axis=1)
+        samples = SampleColumns(
+            offsets_of(1 + (caller > 0)), stacks[stacks > 0], np.stack([calls, own_ns], axis=1)
+        )
+        return self._profile(samples, names)
+
+    def _profile(self, samples: SampleColumns, names: NameReader) -> pa.RecordBatch:
+        """Of a traced function the line is where it begins, of a sampled one where it was. Built-in ones have no file."""
+        count = len(self._known)
+        texts = [name for _, _, name in self._known]
+        texts += ["" if filename == "~" else filename for filename, _, _ in self._known]
+        encoded = pa.array([text.encode("utf-8", "surrogateescape") for text in texts], pa.binary())
+        distinct = encoded.dictionary_encode()
+        numbers = distinct.indices.to_numpy().astype(np.int64)
+        table, shown, system = names.read_all(distinct.dictionary)
+        line = np.array([max(line, 0) for _, line, _ in self._known], np.int64)
+        zeros = np.zeros(count, np.int64)
+        starts, lines = (zeros, line) if self._is_sampled else (line, zeros)
+        return ProfileColumns(
+            header=_SAMPLED if self._is_sampled else _TRACED,
+            texts=table,
+            samples=samples,
+            locations=LocationColumns(
+                zeros, zeros, np.arange(count + 1), np.arange(1, count + 1), lines, zeros
+            ),
+            functions=FunctionColumns(
+                shown[numbers[:count]], system[numbers[:count]], system[numbers[count:]], starts
+            ),
+        ).to_batch()
 
 
 def _shares(total: int, parts: list[int]) -> tuple[list[int], int]:
     """Parts and the rest of a total. Parts that are a little more in sum, by rounding, lose it, the largest first."""
     rest = total - sum(parts)
+    if rest >= 0:
+        return parts, rest
     shares = list(parts)
     for place in sorted(range(len(parts)), key=parts.__getitem__, reverse=True):
         if rest >= 0:

@@ -30,6 +30,7 @@ from ...schema.request import (
 )
 from .snapshot import Snapshot
 
+
 def answer_export(snapshot: Snapshot, request: ExportRequest) -> Exported:
     """Bytes in one of the output formats."""
     from .export import Export

@@ -98,6 +98,10 @@ EXAMPLES: Mapping[str, Example] = {
     "perf-script": Example(
         _PERF * 7,
         _PERF.replace(b"2 main", b"main"),
+        7,
+        "text",
+        recordings=tuple(f"perf-{kind}.txt.gz" for kind in PERF_TEXTS),
+    ),
     "jfr": Example(
         _LIVE,
         _LIVE[:-5],
@@ -105,13 +109,6 @@ EXAMPLES: Mapping[str, Example] = {
         "binary",
         stack=("app/Main.work", "app/Main.main"),
         recordings=("java-multi.jfr.gz", "java-live.jfr.gz", "java-jdk25.jfr.gz", "java-agent.jfr.gz"),
-    ),
-    "folded": Example(
-        b"main;work 3\nmain;work 4\n",
-        b"main;work 3\nmain x\n",
-        7,
-        "text",
-        recordings=tuple(f"perf-{kind}.txt.gz" for kind in PERF_TEXTS),
     ),
     "firefox": Example(
         text_examples.FIREFOX,

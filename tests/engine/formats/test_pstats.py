@@ -142,7 +142,9 @@ BAD = {
     dump({MAIN: (1, 1, float("inf"), 0.5, {})}): "main: own time: inf is not a time",
     dump({MAIN: (1, 1, 1e300, 0.5, {})}): "main: own time: 1e+300 seconds do not fit 64 bits",
     dump({MAIN: (1, 2**80, 0.5, 0.5, {})}): "an integer does not fit 64 bits",
-    dump({MAIN: (1, 2**70, 0.5, 0.5, {})}): "sample.value",
+    dump(
+        {MAIN: (1, 2**70, 0.5, 0.5, {})}
+    ): "calls 1180591620717411303424 or own time 500000000 do not fit 64 bits",
     dump({("a", 1, b""): 1, frozenset(): 1}): "marshal type 'r' is not a tuple",
     b"{)\x03[": "byte 3: marshal type '[' is not a text, a number or a tuple",
     dump({("a", 1, (1,) * 9): 1}): "a tuple of 9 values; limit 5",
