@@ -85,8 +85,6 @@ _PERF = b"app 7/8 [000] 1.5: instructions: \n\t1 work+0x1 (/app)\n\t2 main+0x2 (
 
 EXAMPLES: Mapping[str, Example] = {
     "pprof": Example(_pprof(), _pprof()[:-2], 7, "proto", recordings=("rust-cpu.pb", "go-cpu.pb.gz")),
-    "jfr": Example(_LIVE, _LIVE[:-5], 7, "binary", stack=("app/Main.work", "app/Main.main")),
-    "otlp": Example(_otlp(), _otlp()[:-2], 7, "proto"),
     "otlp": Example(_otlp(), _otlp()[:-2], 7, "proto", recordings=("export.otlp", "java-cpu.otlp")),
     "otlp-json": Example(_OTLP_JSON, _OTLP_JSON[:-2], 7, "json"),
     "perf-data": Example(
