@@ -20,7 +20,11 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 def profile_files() -> list[Any]:
     """Every pprof file there is: our fixtures', and the shared ones or a parameter that skips."""
-    files = [path for path in sorted(FIXTURES.iterdir()) if ".pb" in path.suffixes]
+    files = [
+        path
+        for path in sorted(FIXTURES.iterdir())
+        if ".pb" in path.suffixes and ".labels" not in path.suffixes
+    ]
     shared = [path for folder in ("pprof", "jfr") for path in sorted((SHARED / folder).glob("*"))]
     files += [path for path in shared if path.suffix != ".json" and ".jfr" not in path.suffixes[-1:]]
     found = [pytest.param(path, id=path.name[:60]) for path in files if not path.name.endswith(".jfr.gz")]
