@@ -6,7 +6,7 @@ package under the entry point group `flameduck.formats`: docs/adding-a-format.md
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -15,7 +15,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from ...schema.errors import BrokenPlugin, UnknownFormat
+from ...schema.errors import BrokenPlugin, InputError, UnknownFormat
 from ...schema.profile import Rules
 from ..plugins import Plugin, installed_plugins
 
@@ -97,6 +97,17 @@ class Format(Protocol):
         A long input may come in several batches, so that memory stays bounded; they follow each other.
         """
         ...
+
+
+def one_by_one(
+    inputs: Sequence[Input], read: Callable[[int, Input], Iterable[Decoded]]
+) -> Iterator[Decoded | Failed]:
+    """What `read` makes of each input, told its number; one for which it raises `InputError` falls alone."""
+    for number, one in enumerate(inputs):
+        try:
+            yield from read(number, one)
+        except InputError as error:
+            yield Failed(number, str(error))
 
 
 FORMATS: Mapping[str, str] = MappingProxyType(

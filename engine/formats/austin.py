@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...schema.errors import CorruptProfile, InputError
-from . import HEAD_BYTES, Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile
+from . import HEAD_BYTES, Decoded, Failed, Input, Row, one_by_one
 from .austin_metrics import MAX_DIGITS, Metrics, header_of, measures_of
 from .folded_text import IntArray, SplitLines, split_pieces
 from .frame_text import LINE, Dialect
@@ -77,11 +77,7 @@ class Austin:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile, or in the mode `full` three."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _Recording(number, one).profiles()
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, lambda number, one: _Recording(number, one).profiles())
 
 
 @dataclass(frozen=True)

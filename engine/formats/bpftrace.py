@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ...schema.errors import CorruptProfile, InputError, LimitExceeded
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile, LimitExceeded
+from . import Decoded, Failed, Input, Row, one_by_one
 from .names import name_reader
 from .piecewise import Piecewise
 from .profile_builder import Label, Labels, MappedFile, ProfileBuilder
@@ -66,11 +66,7 @@ class Bpftrace:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each map of an input is one profile."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _maps(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _maps)
 
 
 def _maps(number: int, one: Input) -> Iterator[Decoded]:

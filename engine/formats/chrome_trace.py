@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from ...schema.errors import CorruptProfile, InputError
-from . import Decoded, Failed, Input
+from ...schema.errors import CorruptProfile
+from . import Decoded, Failed, Input, one_by_one
 from .json_document import ABSENT, array_pieces, decode_json, is_given
 from .json_head import json_paths
 from .names import name_reader
@@ -47,11 +47,7 @@ class ChromeTrace:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _decode(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _decode)
 
 
 def _decode(number: int, one: Input) -> Iterator[Decoded]:

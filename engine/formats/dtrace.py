@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ...schema.errors import CorruptProfile, InputError, LimitExceeded
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile, LimitExceeded
+from . import Decoded, Failed, Input, Row, one_by_one
 from .names import name_reader
 from .piecewise import Piecewise
 from .profile_builder import Label, Labels, MappedFile, ProfileBuilder
@@ -47,11 +47,7 @@ class Dtrace:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile: `samples/count`."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _read(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _read)
 
 
 def _read(number: int, one: Input) -> Iterator[Decoded]:

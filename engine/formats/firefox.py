@@ -17,8 +17,8 @@ from math import isfinite
 import msgspec
 import numpy as np
 
-from ...schema.errors import CorruptProfile, InputError, LimitExceeded
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile, LimitExceeded
+from . import Decoded, Failed, Input, Row, one_by_one
 from .firefox_measures import ALLOCATIONS, Measure, allocation_values, measure_of, nanoseconds
 from .firefox_stacks import Stacks
 from .firefox_symbols import Lib
@@ -79,11 +79,7 @@ class Firefox:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile for each meaning of its weights."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _Reader(number, one).read()
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, lambda number, one: _Reader(number, one).read())
 
 
 class _Reader:

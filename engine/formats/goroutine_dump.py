@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ...schema.errors import CorruptProfile, InputError
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile
+from . import Decoded, Failed, Input, Row, one_by_one
 from .json_document import decode_json
 from .names import name_reader
 from .piecewise import Piecewise
@@ -47,11 +47,7 @@ class GoroutineDump:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile: `goroutine/count`."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _Dump(number, one).read()
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, lambda number, one: _Dump(number, one).read())
 
 
 class _Frames(dict[tuple[bytes, bytes], int]):

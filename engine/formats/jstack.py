@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from ...schema.errors import CorruptProfile, InputError
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile
+from . import Decoded, Failed, Input, Row, one_by_one
 from .names import name_reader
 from .piecewise import Piecewise
 from .profile_builder import Label, Labels, ProfileBuilder
@@ -40,11 +40,7 @@ class Jstack:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each dump of an input is one profile: `threads/count`."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _dumps(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _dumps)
 
 
 def _dumps(number: int, one: Input) -> Iterator[Decoded]:

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ...schema.errors import CorruptProfile, InputError
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile
+from . import Decoded, Failed, Input, Row, one_by_one
 from .names import name_reader
 from .piecewise import Piecewise
 from .profile_builder import Label, Labels, MappedFile, ProfileBuilder
@@ -52,11 +52,7 @@ class MacosSample:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile: `samples/count` and `wall/nanoseconds`."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _Report(number, one).read()
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, lambda number, one: _Report(number, one).read())
 
 
 @dataclass

@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from ...schema.errors import CorruptProfile, InputError
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile
+from . import Decoded, Failed, Input, Row, one_by_one
 from .names import NameReader, name_reader
 from .profile_builder import Label, Labels, ProfileBuilder
 from .profile_columns import ProfileHeader, ValueType
@@ -55,11 +55,7 @@ class Memray:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _profile(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _profile)
 
 
 class _Header(msgspec.Struct, tag="header", array_like=True):

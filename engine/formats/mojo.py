@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from ...schema.errors import InputError
-from . import Decoded, Failed, Input, Row
+from . import Decoded, Failed, Input, Row, one_by_one
 from .austin import thread_labels
 from .austin_metrics import NS_PER_US, Measure, header_of, measures_of
 from .mojo_events import MAGIC, Samples, Stream
@@ -34,11 +33,7 @@ class Mojo:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile, or in the mode `full` three."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _profiles(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _profiles)
 
 
 def _profiles(number: int, one: Input) -> Iterator[Decoded]:

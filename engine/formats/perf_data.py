@@ -11,7 +11,7 @@ from contextlib import closing
 from itertools import chain
 
 from ...schema.errors import InputError
-from . import Decoded, Failed, Input
+from . import Decoded, Failed, Input, one_by_one
 from .perf_profiles import Source
 from .perf_recording import EDGE_BYTES, read_recording
 from .perf_script import SampleReader
@@ -31,11 +31,7 @@ class PerfData:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile for each event in it."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _decode(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _decode)
 
 
 def _decode(number: int, one: Input) -> Iterator[Decoded]:

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 
-from ...schema.errors import CorruptProfile, InputError
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile
+from . import Decoded, Failed, Input, Row, one_by_one
 from .json_document import decode_json
 from .names import name_reader
 from .piecewise import Piecewise
@@ -57,11 +57,7 @@ class PprofText:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _Text(number, one).read()
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, lambda number, one: _Text(number, one).read())
 
 
 @dataclass(frozen=True)

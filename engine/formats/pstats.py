@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ...schema.errors import CorruptProfile, InputError
+from ...schema.errors import CorruptProfile
 from ..trie import offsets_of
-from . import Decoded, Failed, Input, Row
+from . import Decoded, Failed, Input, Row, one_by_one
 from .marshal_values import FLAG_REFERENCE, MarshalReader, Value
 from .names import NameReader, name_reader
 from .profile_columns import FunctionColumns, LocationColumns, ProfileColumns, ProfileHeader, SampleColumns
@@ -69,11 +69,7 @@ class Pstats:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _pieces(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _pieces)
 
 
 def _pieces(number: int, one: Input) -> Iterator[Decoded]:

@@ -15,9 +15,9 @@ from itertools import chain
 import msgspec
 import numpy as np
 
-from ...schema.errors import CorruptProfile, InputError
+from ...schema.errors import CorruptProfile
 from ..trie import Ragged, offsets_of
-from . import Decoded, Failed, Input, Row
+from . import Decoded, Failed, Input, Row, one_by_one
 from .exact_numbers import IntArray, scaled_number
 from .json_document import Int64, array_pieces, decode_json
 from .json_head import json_paths
@@ -88,11 +88,7 @@ class Speedscope:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is a profile for each unit that occurs in it."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _decode(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _decode)
 
 
 def _decode(number: int, one: Input) -> Iterator[Decoded]:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from ...schema.errors import CorruptProfile, InputError
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile
+from . import Decoded, Failed, Input, Row, one_by_one
 from .json_document import array_pieces, decode_json
 from .json_head import json_paths
 from .names import name_reader
@@ -59,11 +59,7 @@ class Stackprof:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _read(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _read)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ...schema.errors import CorruptProfile, InputError
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile
+from . import Decoded, Failed, Input, Row, one_by_one
 from .exact_numbers import IntArray, scaled, scaled_number
 from .json_document import ABSENT, Int64, array_pieces, decode_json, is_given
 from .json_head import json_paths
@@ -80,11 +80,7 @@ class CpuProfile:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _decode(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _decode)
 
 
 def _decode(number: int, one: Input) -> Iterator[Decoded]:

@@ -14,8 +14,8 @@ from typing import Optional
 import msgspec
 import numpy as np
 
-from ...schema.errors import CorruptProfile, InputError
-from . import Decoded, Failed, Input, Row
+from ...schema.errors import CorruptProfile
+from . import Decoded, Failed, Input, Row, one_by_one
 from .json_document import ABSENT, array_pieces, decode_json, is_given
 from .json_head import json_paths
 from .names import name_reader
@@ -68,11 +68,7 @@ class HeapProfile:
 
     def decode(self, inputs: Sequence[Input]) -> Iterator[Decoded | Failed]:
         """Each input is one profile."""
-        for number, one in enumerate(inputs):
-            try:
-                yield from _decode(number, one)
-            except InputError as error:
-                yield Failed(number, str(error))
+        return one_by_one(inputs, _decode)
 
 
 def _decode(number: int, one: Input) -> Iterator[Decoded]:
