@@ -240,7 +240,7 @@ def path_hashes(trie: Trie, symbol_hash: U64Array) -> U64Array:
     hashes = np.full(len(trie), identity.ROOT_PATH, np.uint64)
     for nodes in levels_of(trie.depth):
         if trie.depth[nodes[0]] > 0:
-            hashes[nodes] = identity.extend_path(hashes[trie.parent[nodes]], symbol_hash[trie.symbol[nodes]])
+            hashes[nodes] = identity.extend_paths(hashes[trie.parent[nodes]], symbol_hash[trie.symbol[nodes]])
     return hashes
 
 

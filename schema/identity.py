@@ -73,17 +73,12 @@ def combine(*fields: U64Array) -> U64Array:
     return mix(total)
 
 
-def extend_path(parent: U64Array, symbol: U64Array) -> U64Array:
-    """Path hash of a child from its parent's path hash and its own symbol's hash.
+def extend_paths(paths: U64Array, symbol: U64Array) -> U64Array:
+    """Path hashes of children, in place of their parents' path hashes, from their own symbols' hashes.
 
     Chained from `ROOT_PATH`, root first, this is the identity of a stack (symbols are locations) and of a
-    node in a function-level tree (symbols are names). Not linear in either argument.
+    node in a function-level tree (symbols are names). Not linear in either argument. Returns `paths`.
     """
-    return extend_paths(parent.copy(), symbol)
-
-
-def extend_paths(paths: U64Array, symbol: U64Array) -> U64Array:
-    """`extend_path` in place. Returns `paths`."""
     paths ^= symbol
     paths *= _M1
     paths ^= paths >> _S32

@@ -21,6 +21,7 @@ SERVICE_NAME = "service_name"
 METRIC_NAME = "__name__"
 PROFILE_TYPE = "__profile_type__"
 
+_NOT_EMPTY = '{__any__="x",'
 _OPERATORS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 
 
@@ -65,9 +66,10 @@ def parse_selector(text: str) -> tuple[Matcher, ...]:
     stripped = text.strip()
     if not stripped:
         raise InvalidSelector("the selector is empty; `{}` selects everything")
+    # promql-parser refuses selectors that match the empty string, which are valid here: one that does not goes first.
     named = not stripped.startswith("{")
     try:
-        tree = _parse(stripped)
+        tree = promql_parser.parse(stripped if named else _NOT_EMPTY + stripped[1:])
     except ValueError as error:
         raise InvalidSelector(f"selector {text!r}: {error}") from None
     if (
@@ -80,24 +82,14 @@ def parse_selector(text: str) -> tuple[Matcher, ...]:
     matchers = [
         Matcher(m.name, _OPERATORS[str(m.op).rsplit(".", 1)[-1]], m.value) for m in tree.matchers.matchers
     ]
-    if named and tree.name:
+    if not named:
+        del matchers[0]
+    elif tree.name:
         matchers.insert(0, Matcher(METRIC_NAME, "=", tree.name))
     for matcher in matchers:
         if matcher.op.endswith("~"):
             match_whole(pa.array([], pa.string()), matcher.value)
     return tuple(matchers)
-
-
-def _parse(text: str) -> object:
-    """What promql-parser makes of a selector. Raises `ValueError`."""
-    try:
-        return promql_parser.parse(text)
-    except ValueError:
-        if not text.startswith("{"):
-            raise
-    # It refuses selectors that match the empty string, which are valid here, unless a name leads; and then it
-    # refuses a matcher on the name.
-    return promql_parser.parse("x" + text)
 
 
 def selects(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:

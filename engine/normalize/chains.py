@@ -27,7 +27,7 @@ class Chains:
     lengths: IntArray
 
     def hashes(self) -> U64Array:
-        """`identity.extend_path` over each list, from `identity.ROOT_PATH`."""
+        """`identity.extend_paths` over each list, from `identity.ROOT_PATH`."""
         out = np.full(len(self.lengths), identity.ROOT_PATH, np.uint64)
         for start in range(0, len(out), CHUNK_LISTS):
             chunk = slice(start, start + CHUNK_LISTS)

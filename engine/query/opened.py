@@ -16,7 +16,7 @@ from ...schema.block import BlockMeta, PartMeta
 from ...schema.identity import NO_ID, hash_texts
 from ...schema.labels import Matcher
 from ..storage.blocks import Block
-from ..trie import Ragged, Trie, depths_of, path_hashes
+from ..trie import NumberArray, Ragged, Trie, depths_of, path_hashes
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -81,7 +81,7 @@ class PartTree:
     names: pa.Array
     first: npt.NDArray[np.bool_]
     path_hash: U64Array
-    frame_of_stack: IntArray
+    frame_of_stack: NumberArray
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class PartStacks:
     """The location-level trie of one part; `trie.symbol` is a location, -1 at the root."""
 
     trie: Trie
-    node_of_stack: IntArray
+    node_of_stack: NumberArray
     stack_id: U64Array
 
 
@@ -152,6 +152,12 @@ class OpenBlock:
         """The location-level trie of a part."""
         stacks: PartStacks = self._once("stacks", part, lambda: self._read_stacks(self.meta.parts[part]))
         return stacks
+
+    @property
+    def function_names(self) -> pa.Array:
+        """The names of the block's functions, in byte order: all of its symbols that most questions need."""
+        names: pa.Array = self._once("function names", 0, self._read_function_names)
+        return names
 
     @property
     def symbols(self) -> Symbols:
@@ -226,34 +232,33 @@ class OpenBlock:
         frames = self.block.table("frames", ["parent", "size", "function", "depth", "first"], part.frames)
         nodes = self.block.table("stacktraces", ["frame"], part.stacktraces)
         stacks = self.block.table("stacks", ["node"], part.stacks)
-        parent, size, function, depth = (
-            _integers(frames, name) for name in ("parent", "size", "function", "depth")
-        )
-        function[function == NO_ID] = -1
-        used = np.zeros(len(self.symbols.function_name) + 1, np.bool_)
+        function = _numbers(frames, "function")
+        used = np.zeros(len(self.function_names) + 1, np.bool_)
         used[function] = True
         used[-1] = False
-        symbol = np.append(np.cumsum(used[:-1]) - 1, -1)
-        names = self.symbols.function_name.take(pa.array(np.flatnonzero(used)))
+        symbol = np.append(np.cumsum(used[:-1]) - 1, -1).astype(np.int32)
+        names = self.function_names.take(pa.array(np.flatnonzero(used)))
+        parent, size, depth = (_numbers(frames, name) for name in ("parent", "size", "depth"))
         trie = Trie(parent, symbol[function], size, depth)
         hashes = path_hashes(trie, hash_texts(names))
-        frame_of_stack = _integers(nodes, "frame")[_integers(stacks, "node")]
+        frame_of_stack = _numbers(nodes, "frame")[_numbers(stacks, "node")]
         return PartTree(trie, names, frames.column("first").to_numpy(), hashes, frame_of_stack)
 
     def _read_stacks(self, part: PartMeta) -> PartStacks:
         nodes = self.block.table("stacktraces", ["parent", "size", "location"], part.stacktraces)
         stacks = self.block.table("stacks", ["node", "stack_id"], part.stacks)
-        parent, location = _integers(nodes, "parent"), _integers(nodes, "location")
-        trie = Trie(
-            parent, np.where(location == NO_ID, -1, location), _integers(nodes, "size"), depths_of(parent)
-        )
-        return PartStacks(trie, _integers(stacks, "node"), stacks.column("stack_id").to_numpy())
+        parent, size, location = (_numbers(nodes, name) for name in ("parent", "size", "location"))
+        trie = Trie(parent, location, size, depths_of(parent))
+        return PartStacks(trie, _numbers(stacks, "node"), stacks.column("stack_id").to_numpy())
+
+    def _read_function_names(self) -> pa.Array:
+        return self.block.table("functions", ["name"]).column("name").combine_chunks()
 
     def _read_symbols(self) -> Symbols:
         locations = self.block.table(
             "locations", ["location_id", "address", "mapping", "lines"]
         ).combine_chunks()
-        functions = self.block.table("functions", ["name", "filename", "synthetic"]).combine_chunks()
+        functions = self.block.table("functions", ["filename", "synthetic"]).combine_chunks()
         mappings = self.block.table("mappings", ["filename"]).combine_chunks()
         lines = locations.column("lines").combine_chunks()
         mapping = _integers(locations, "mapping")
@@ -266,8 +271,10 @@ class OpenBlock:
                 lines.offsets.to_numpy().astype(np.int64),
             ),
             line_number=lines.values.field("line").to_numpy(),
-            display=_display_functions(functions, mappings.column("filename"), mapping),
-            function_name=functions.column("name").combine_chunks(),
+            display=_display_functions(
+                self.function_names, functions.column("synthetic"), mappings.column("filename"), mapping
+            ),
+            function_name=self.function_names,
             filename=functions.column("filename").combine_chunks(),
             mapping_filename=mappings.column("filename").combine_chunks(),
         )
@@ -280,17 +287,16 @@ def _size_bytes(piece: Any) -> int:
     return int(getattr(piece, "nbytes", 0))
 
 
-def _display_functions(functions: pa.Table, filenames: pa.ChunkedArray, mapping: IntArray) -> IntArray:
+def _display_functions(
+    names: pa.Array, synthetic: pa.ChunkedArray, filenames: pa.ChunkedArray, mapping: IntArray
+) -> IntArray:
     """For each location the synthetic function that names it when it has no lines; -1 where there is none."""
-    synthetic = functions.filter(functions.column("synthetic"))
-    rows = np.flatnonzero(functions.column("synthetic").to_numpy())
+    rows = np.flatnonzero(synthetic.to_numpy())
     base = pc.replace_substring_regex(filenames, r"^.*/", "")
     shown = pc.binary_join_element_wise("[", base, "]", "").combine_chunks()
     shown = pc.if_else(pc.equal(shown, "[]"), "<unknown>", shown)
     of_location = shown.take(pa.array(mapping, mask=mapping == NO_ID))
-    found = pc.index_in(
-        pc.fill_null(of_location, "<unknown>"), value_set=synthetic.column("name").combine_chunks()
-    )
+    found = pc.index_in(pc.fill_null(of_location, "<unknown>"), value_set=names.take(pa.array(rows)))
     slot = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
     functions_of_locations: IntArray = np.append(rows, -1)[slot]
     return functions_of_locations
@@ -298,6 +304,12 @@ def _display_functions(functions: pa.Table, filenames: pa.ChunkedArray, mapping:
 
 def _integers(table: pa.Table, name: str) -> IntArray:
     values: IntArray = table.column(name).to_numpy().astype(np.int64)
+    return values
+
+
+def _numbers(table: pa.Table, name: str) -> NumberArray:
+    """A column of dense ids as it is stored, `NO_ID` as -1. No block that fits on a machine has 2^31 of anything."""
+    values: NumberArray = table.column(name).to_numpy().view(np.int32)
     return values
 
 

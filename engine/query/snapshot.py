@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from ...schema.block import BlockMeta
 from ...schema.errors import UnknownType
-from ...schema.labels import Matcher, parse_selector
+from ...schema.labels import METRIC_NAME, SERVICE_NAME, Matcher, parse_selector
 from ...schema.profile_type import resolve_profile_type
 from ...schema.request import Selection
 from ..database import DuckDB
@@ -20,6 +22,9 @@ from .plan import BlockScan, Plan, SeriesSpan, copies, overlapping_series, scan_
 from .source import BlockSource, Weights
 
 IntArray = npt.NDArray[np.int64]
+
+_PART_LABELS = {SERVICE_NAME: "service_name", METRIC_NAME: "name"}
+"""Labels that all series of a part have in common, and where its metadata says them."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,22 @@ def choose_series(
     """Series that the matchers select and whose times touch the range, by block; blocks without any left out."""
     chosen: dict[str, IntArray] = {}
     for ulid, block in snapshot.blocks.items():
+        if not _may_hold(block.meta, matchers):
+            continue
         series = block.index.choose(matchers, selection.start_ns, selection.end_ns)
         if len(series):
             chosen[ulid] = series
     return chosen
+
+
+def _may_hold(meta: BlockMeta, matchers: Sequence[Matcher]) -> bool:
+    """Whether a block may have what is selected: its metadata says which services and names, without its index."""
+    keep = np.ones(len(meta.parts), np.bool_)
+    for matcher in matchers:
+        if matcher.name in _PART_LABELS:
+            values = pa.array([getattr(part, _PART_LABELS[matcher.name]) for part in meta.parts], pa.string())
+            keep &= matcher.mask(values).to_numpy(zero_copy_only=False)
+    return bool(keep.any())
 
 
 def known_types(snapshot: Snapshot, chosen: Mapping[str, IntArray]) -> list[str]:

@@ -93,11 +93,23 @@ class BlockSource:
             block = self._blocks[scan.ulid]
             return _part_values(block, self.part_totals(block, scan, plan, weights), tree)
 
-        found = list(_side_by_side(read, plan.scans))
-        values = {key: part for block in found for key, part in block.items()}
-        if _as_stored(tree):
-            return self._overlays.merged(values)
+        if _as_stored(tree) and sum(len(scan.parts) for scan in plan.scans) > 1:
+            return self._overlaid(plan, read)
+        values = _joined(_side_by_side(read, plan.scans))
         return merge_function_partials([partial_of(part) for part in values.values()])
+
+    def _overlaid(
+        self, plan: Plan, read: Callable[[BlockScan], Mapping[PartKey, PartValues]]
+    ) -> FunctionPartial:
+        """The sums of the stored trees. What these have in common is found out while DuckDB adds up the samples."""
+
+        def trees_of(scan: BlockScan) -> Mapping[PartKey, PartTree]:
+            block = self._blocks[scan.ulid]
+            return {(scan.ulid, part.part): block.tree(part.part) for part in scan.parts}
+
+        with ThreadPoolExecutor(_BLOCKS_AT_A_TIME) as pool:
+            trees, values = pool.map(trees_of, plan.scans), pool.map(read, plan.scans)
+            return self._overlays.of(_joined(trees)).merged(_joined(values))
 
     def part_totals(
         self, block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights
@@ -140,6 +152,10 @@ def _minus(total: StackTotals, taken: StackTotals | None) -> StackTotals:
     return StackTotals(
         total.part, np.concatenate([total.stack, taken.stack]), np.concatenate([total.value, -taken.value])
     )
+
+
+def _joined(blocks: Iterable[Mapping[PartKey, Found]]) -> dict[PartKey, Found]:
+    return {key: value for block in blocks for key, value in block.items()}
 
 
 def _side_by_side(read: Callable[[BlockScan], Found], scans: Sequence[BlockScan]) -> Iterable[Found]:

@@ -1,32 +1,56 @@
-"""Selectors as people and Pyroscope's clients write them."""
+"""Selectors: what they mean, and what is refused."""
 
 from __future__ import annotations
 
 import pytest
 
 from flameduck.schema.errors import InvalidSelector
-from flameduck.schema.labels import format_selector, parse_selector
+from flameduck.schema.labels import format_selector, parse_selector, selects
 
-SELECTORS = {
-    "{}": "{}",
-    '{a="b"}': '{a="b"}',
-    '{a=""}': '{a=""}',
-    '{a!="b",c=~"d|e",f!~"g.*"}': '{a!="b",c=~"d|e",f!~"g.*"}',
-    'cpu{a="b"}': '{__name__="cpu",a="b"}',
-    '{__name__="cpu",a=""}': '{__name__="cpu",a=""}',
-    '{__name__=~"cpu|wall"}': '{__name__=~"cpu|wall"}',
-    '{"dotted.name"="x"}': '{"dotted.name"="x"}',
-}
-
-
-@pytest.mark.parametrize("text", SELECTORS)
-def test_selectors(text: str) -> None:
-    assert format_selector(parse_selector(text)) == SELECTORS[text]
+LABELS = {"__name__": "memory", "region": "eu", "a.b": "c"}
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "{", '{a="b"', "{a}", '{a=~"("}', "x[5m]", "1", 'x{a="b"} offset 5m', "sum(x)"]
+    ("selector", "plain", "selected"),
+    [
+        ("{}", "{}", True),
+        (" { } ", "{}", True),
+        ("memory", '{__name__="memory"}', True),
+        ("memory{}", '{__name__="memory"}', True),
+        ('cpu{region="eu"}', '{__name__="cpu",region="eu"}', False),
+        ('{__name__="memory",region!="us",}', '{__name__="memory",region!="us"}', True),
+        ('{__name__=~"m.*",__name__!="memory"}', '{__name__=~"m.*",__name__!="memory"}', False),
+        ('{zone=""}', '{zone=""}', True),
+        ('{zone!=""}', '{zone!=""}', False),
+        ('{zone=~"|x"}', '{zone=~"|x"}', True),
+        ('{region=~"e"}', '{region=~"e"}', False),
+        ('{"a.b"="c"}', '{"a.b"="c"}', True),
+        ('{__name__="memory",zone=""}', '{__name__="memory",zone=""}', True),
+        ('{region!="us",zone!~"g.*"}', '{region!="us",zone!~"g.*"}', True),
+    ],
 )
-def test_what_is_no_selector(text: str) -> None:
+def test_selectors(selector: str, plain: str, selected: bool) -> None:
+    matchers = parse_selector(selector)
+    assert format_selector(matchers) == plain
+    assert selects(matchers, LABELS) == selected
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "",
+        "{",
+        "}",
+        "{,}",
+        "{a}b",
+        '{a="b"}[5m]',
+        "sum(a)",
+        '{a="b"} offset 5m',
+        '{a="b" or c="d"}',
+        '{a=~"("}',
+        "1",
+    ],
+)
+def test_what_is_no_selector(selector: str) -> None:
     with pytest.raises(InvalidSelector):
-        parse_selector(text)
+        parse_selector(selector)

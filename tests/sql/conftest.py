@@ -23,7 +23,7 @@ from flameduck.engine.storage.blocks import write_block
 from flameduck.engine.storage.builder import BlockBuilder, BlockOrigin, BlockTables
 from flameduck.engine.storage.objects import open_objects
 from flameduck.schema import profile
-from flameduck.schema.identity import ROOT_PATH, extend_path, series_id
+from flameduck.schema.identity import ROOT_PATH, extend_paths, series_id
 from flameduck.schema.profile import NormalisedBatch
 from flameduck.schema.tables import TABLES
 
@@ -56,7 +56,7 @@ def stack_id(folded: str) -> int:
     """The content hash of a stack of test locations."""
     path = np.array([ROOT_PATH])
     for frame in folded.split(";"):
-        path = extend_path(path, np.array([number("location " + frame)], np.uint64))
+        extend_paths(path, np.array([number("location " + frame)], np.uint64))
     return int(path[0])
 
 
