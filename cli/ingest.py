@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from .asking import report
-from .options import StoreOptions, only_store_options, packed, time_ns
+from .options import StoreOptions, format_option, only_store_options, packed, time_ns
 from .output import write_text
 from .progress import progress_bar
 
@@ -86,14 +86,7 @@ said_options = packed(
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=0), default=0, help="Worker processes; by default one a core."
 )
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(("table", "json")),
-    default="table",
-    show_default=True,
-    help="Format of the report.",
-)
+@format_option(("table", "json"), "Format of the report.")
 def command(paths: Sequence[str], store: StoreOptions, said: SaidOptions, jobs: int, format: str) -> None:
     """Store profiles: files, directories, globs in quotes, - for standard input, https:// or s3:// URLs.
 
