@@ -34,7 +34,7 @@ from flameduck.schema import profile
 from flameduck.schema.catalog import entry_of
 from flameduck.schema.profile import NormalisedBatch, Upload
 
-from .measure import CACHE, report
+from .measure import CACHE, argument_parser, report
 from .real_stacks import ProfileWriter, Stack, real_profiles, spliced, stacks_of
 
 TENANT = "anonymous"
@@ -287,14 +287,17 @@ def _cut(builder: BlockBuilder, catalog: Catalog, path: Path) -> BlockBuilder:
     return BlockBuilder()
 
 
-def main() -> None:
-    """Make the corpus."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def corpus_parser(doc: str | None) -> argparse.ArgumentParser:
+    """The command line of a program that reads a corpus, which these options tell."""
+    parser = argument_parser(doc)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--order", choices=("service", "time"), default="service")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Make the corpus."""
+    options = corpus_parser(__doc__).parse_args()
     path = open_corpus(Shape(options.scale, options.order))
     size_mb = sum(file.stat().st_size for file in path.rglob("*.parquet")) / 1e6
     report("corpus", {"store": str(path), "scale": options.scale, "size_mb": size_mb})

@@ -5,7 +5,6 @@ python -m benchmarks.decode [--profiles 128] [--rounds 9]
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import os
 import sys
@@ -18,14 +17,12 @@ from flameduck.schema.profile import Upload
 from flameduck.schema.proto.profile_pb2 import Profile
 
 from .made_profiles import medium_profiles
-from .measure import interleaved, report
+from .measure import argument_parser, interleaved, report
 
 
 def main() -> None:
     """Measure inflating, decoding and normalising together."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--profiles", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()

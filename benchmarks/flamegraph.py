@@ -8,7 +8,6 @@ numbers and sum of the values, over the same rows of the same files.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from flameduck.engine.embedded import StoreDatabase
 from flameduck.engine.query.plan import runs_of
 
 from .asking import as_json, ask_flamegraph, cpu_tree, open_store
-from .corpus import CPU_TYPE, Shape, open_corpus
+from .corpus import CPU_TYPE, Shape, corpus_parser, open_corpus
 from .measure import Usage, interleaved, report
 
 _SCAN = "SELECT max(stack), sum(value), count(*) FROM read_parquet($files)"
@@ -29,11 +28,7 @@ _SCAN_PARTS = _SCAN + " WHERE part BETWEEN $first AND $last"
 
 def main() -> None:
     """Measure one service, then all CPU services."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--order", choices=("service", "time"), default="service")
+    parser = corpus_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     store = open_corpus(Shape(options.scale, options.order))

@@ -5,7 +5,6 @@ python -m benchmarks.go_pprof [--rounds 5]
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import subprocess
@@ -14,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .measure import SHARED, report
+from .measure import SHARED, argument_parser, report
 from .real_stacks import FIXTURES
 
 _FLAMEDUCK = [sys.executable, "-c", "from flameduck.cli.main import main; main()", "top", "--limit", "10"]
@@ -23,9 +22,7 @@ _LARGE = SHARED / "data" / "pprof" / "pyroscope_phlaredb_heap"
 
 def main() -> None:
     """Measure a small file and, where it is there, a large one."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     go = shutil.which("go")

@@ -5,7 +5,6 @@ python -m benchmarks.ingest [--jobs 2] [--folder FOLDER]
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import itertools
 import shutil
@@ -19,7 +18,7 @@ from flameduck.schema.proto.profile_pb2 import Profile
 from flameduck.schema.request import IngestOptions, ProfilesRequest, Rows, Selection
 
 from .made_profiles import fleet_folder, fleet_uploads
-from .measure import CACHE, Usage, report
+from .measure import CACHE, Usage, argument_parser, report
 
 _PARSED = 400
 """How many files the yardstick parses."""
@@ -27,9 +26,7 @@ _PARSED = 400
 
 def main() -> None:
     """Ingest once; the store is thrown away."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="holds files/00000.pb.gz ... and labels.json")
     options = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -24,6 +25,11 @@ class Cost:
 
     wall_s: float
     cpu_s: float
+
+
+def argument_parser(doc: str | None) -> argparse.ArgumentParser:
+    """The command line of a program, which its docstring explains."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def interleaved(rounds: int, work: Mapping[str, Callable[[], object]]) -> dict[str, Cost]:

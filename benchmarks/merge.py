@@ -5,7 +5,6 @@ python -m benchmarks.merge [--blocks 15]
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import duckdb
@@ -17,16 +16,14 @@ from flameduck.engine.storage.builder import BlockOrigin
 
 from .asking import open_store
 from .corpus import TENANT, Shape, open_corpus
-from .measure import Usage, report
+from .measure import Usage, argument_parser, report
 
 _SCAN = "SELECT max(stack), sum(value) FROM read_parquet($files)"
 
 
 def main() -> None:
     """Merge blocks of one minute of two services, and encode the result."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--blocks", type=int, default=15)
     wanted = parser.parse_args().blocks
     store = open_store(open_corpus(Shape(1.0, "time", services=2, ticks_per_block=4)))

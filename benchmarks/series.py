@@ -5,7 +5,6 @@ python -m benchmarks.series [--scale 1] [--rounds 7]
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import duckdb
@@ -16,7 +15,7 @@ from flameduck.schema.request import Rows, Selection, SeriesRequest
 
 from .asking import HOUR, open_store
 from .corpus import CPU_TYPE, TICK_NS, Shape, open_corpus
-from .measure import interleaved, report
+from .measure import argument_parser, interleaved, report
 
 _GROUPS = {"total": (), "by_service": ("service_name",), "by_pod": ("service_name", "pod")}
 _SCAN = "SELECT sum(total), max(ts) FROM read_parquet($files)"
@@ -24,9 +23,7 @@ _SCAN = "SELECT sum(total), max(ts) FROM read_parquet($files)"
 
 def main() -> None:
     """Ask for each grouping of the CPU profiles at a step of 15 s."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()

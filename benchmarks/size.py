@@ -5,20 +5,14 @@ python -m benchmarks.size [--scale 1] [--order service|time]
 
 from __future__ import annotations
 
-import argparse
-
 from .asking import open_store
-from .corpus import Shape, open_corpus
+from .corpus import Shape, corpus_parser, open_corpus
 from .measure import report
 
 
 def main() -> None:
     """Add up the sizes in the blocks' metadata, after comparing them with the files."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--order", choices=("service", "time"), default="service")
+    parser = corpus_parser(__doc__)
     options = parser.parse_args()
     store = open_corpus(Shape(options.scale, options.order))
     metas = [block.meta for block in open_store(store).blocks.live_blocks()]

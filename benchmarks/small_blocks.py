@@ -5,20 +5,16 @@ python -m benchmarks.small_blocks [--scale 1] [--rounds 5]
 
 from __future__ import annotations
 
-import argparse
-
 from .asking import as_json, ask_flamegraph, cpu_tree, open_store
 from .corpus import TICKS, Shape, open_corpus, service_name
-from .measure import interleaved, report
+from .measure import argument_parser, interleaved, report
 
 _SERVICES, _BLOCKS = 2, 60
 
 
 def main() -> None:
     """Measure the flame graph of the CPU service among them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()

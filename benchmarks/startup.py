@@ -8,7 +8,6 @@ a bare one.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -16,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from .measure import Usage, report
+from .measure import Usage, argument_parser, report
 from .real_stacks import FIXTURES
 
 _SMALL = FIXTURES / "go-cpu.pb.gz"
@@ -32,9 +31,7 @@ _COMMANDS = {
 
 def main() -> None:
     """Run every command once a round."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
     _check_top()

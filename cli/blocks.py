@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from .asking import EXIT_CODE, existing_store, opened
-from .options import OutputOptions, StoreOptions, only_store_options, output_options
+from .options import OutputOptions, StoreOptions, format_option, only_store_options, output_options
 from .output import Shown, write_json, write_table
 from .progress import progress_bar
 from .values import format_second, format_value
@@ -51,14 +51,7 @@ def list_blocks(store: StoreOptions, output: OutputOptions) -> None:
 @command.command("show")
 @click.argument("ulid")
 @only_store_options
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(("text", "json")),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@format_option(("text", "json"))
 def show_block(ulid: str, store: StoreOptions, format: str) -> None:
     """Show what a block says of itself: its parts, files and origin. ULID may be cut short.
 

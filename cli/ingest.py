@@ -11,7 +11,7 @@ import click
 
 from .asking import report
 from .ingest_source import SourceOptions, migrate, refuse_misplaced, source_of, source_options
-from .options import StoreOptions, only_store_options, packed, time_ns
+from .options import StoreOptions, format_option, only_store_options, packed, time_ns
 from .output import write_text
 from .progress import progress_bar
 
@@ -96,14 +96,7 @@ said_options = packed(
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=0), default=0, help="Worker processes; by default one a core."
 )
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(("table", "json")),
-    default="table",
-    show_default=True,
-    help="Format of the report.",
-)
+@format_option(("table", "json"), "Format of the report.")
 @click.pass_context
 def command(
     context: click.Context,

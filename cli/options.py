@@ -239,23 +239,27 @@ def question_options(command: _Command) -> _Command:
     return wrapper  # type: ignore[return-value]
 
 
+def format_option(formats: tuple[str, ...], help: str = "Output format.") -> _Option:
+    """--format, of some formats of which the first is the default."""
+    return click.option(
+        "-f",
+        "--format",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help=help,
+    )
+
+
+output_option: _Option = click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), help="Write to this file."
+)
+"""--output."""
+
+
 def output_options(formats: tuple[str, ...] = TABLE_FORMATS) -> Callable[[_Command], _Command]:
     """--format, of some formats of which the first is the default, and --output."""
-    return packed(
-        OutputOptions,
-        "output",
-        click.option(
-            "-f",
-            "--format",
-            type=click.Choice(formats),
-            default=formats[0],
-            show_default=True,
-            help="Output format.",
-        ),
-        click.option(
-            "-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), help="Write to this file."
-        ),
-    )
+    return packed(OutputOptions, "output", format_option(formats), output_option)
 
 
 def limit_option(default: int) -> _Option:

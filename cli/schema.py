@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .options import format_option, output_option
 from .output import write_text
 
 if TYPE_CHECKING:
@@ -21,15 +22,8 @@ WIDTH = 100
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(("text", "json", "markdown")),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), help="Write to this file.")
+@format_option(("text", "json", "markdown"))
+@output_option
 def command(names: Sequence[str], format: str, output: str | None) -> None:
     """The views and table macros that SQL sees, with every parameter and column; or some of them by name.
 

@@ -8,18 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from .options import format_option
+
 PARTS = ("duckdb", "pyarrow", "polars", "numpy", "fsspec", "ptars", "click")
 
 
 @click.command()
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(("text", "json")),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@format_option(("text", "json"))
 def command(format: str) -> None:
     """The versions of flameduck, Python and the libraries below it.
 

@@ -16,7 +16,8 @@ from ...schema.block import BlockMeta, PartMeta
 from ...schema.identity import NO_ID, hash_texts
 from ...schema.labels import Matcher
 from ..storage.blocks import Block
-from ..trie import NumberArray, Ragged, Trie, depths_of, path_hashes
+from ..storage.sample_rows import id_words
+from ..trie import NumberArray, Ragged, Trie, depths_of, first_occurrences, path_hashes
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -82,6 +83,12 @@ class PartTree:
     first: npt.NDArray[np.bool_]
     path_hash: U64Array
     frame_of_stack: NumberArray
+
+    @classmethod
+    def of(cls, trie: Trie, names: pa.Array) -> PartTree:
+        """A tree that is not stored, so that no stacks end in it."""
+        hashes = path_hashes(trie, hash_texts(names))
+        return cls(trie, names, first_occurrences(trie), hashes, np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True)
@@ -211,8 +218,7 @@ class OpenBlock:
         table = self.block.table(
             "profiles", ["series", "ts", "profile_id", "start", "n", "total"]
         ).combine_chunks()
-        ids = table.column("profile_id").combine_chunks()
-        high, low = _uuid_words(ids)
+        high, low = id_words(table.column("profile_id").combine_chunks().storage)
         numbers = {
             name: table.column(name).to_numpy().astype(np.int64)
             for name in ("series", "ts", "start", "n", "total")
@@ -311,11 +317,3 @@ def _numbers(table: pa.Table, name: str) -> NumberArray:
     """A column of dense ids as it is stored, `NO_ID` as -1. No block that fits on a machine has 2^31 of anything."""
     values: NumberArray = table.column(name).to_numpy().view(np.int32)
     return values
-
-
-def _uuid_words(ids: pa.ExtensionArray) -> tuple[U64Array, U64Array]:
-    storage = ids.storage
-    words = np.frombuffer(storage.buffers()[1] or b"", ">u8")[
-        2 * storage.offset : 2 * (storage.offset + len(storage))
-    ]
-    return words[0::2].astype(np.uint64), words[1::2].astype(np.uint64)

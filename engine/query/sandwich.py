@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...schema.identity import hash_texts
-from ...schema.partial import NODES
-from ..trie import Trie, first_occurrences, path_hashes, totals, unify
+from ..trie import unify
 from .calltree import CallTree
+from .opened import PartTree
+from .overlay import PartValues, partial_of
 
 IntArray = npt.NDArray[np.int64]
 
@@ -31,7 +31,7 @@ def callees_of(tree: CallTree, symbol: int) -> pa.Table:
     merged, place = unify(parent, trie.symbol[nodes], depth, len(tree.names))
     own = np.zeros(len(merged), np.int64)
     np.add.at(own, place, tree.values["self"][nodes])
-    return _node_table(merged, tree.names, own)
+    return partial_of(PartValues(PartTree.of(merged, tree.names), own)).nodes
 
 
 def callers_of(tree: CallTree, symbol: int) -> pa.Table:
@@ -63,24 +63,4 @@ def callers_of(tree: CallTree, symbol: int) -> pa.Table:
     )
     own = np.zeros(len(merged), np.int64)
     np.add.at(own, place, np.concatenate(values))
-    return _node_table(merged, tree.names, own)
-
-
-def _node_table(trie: Trie, names: pa.Array, own: IntArray) -> pa.Table:
-    hashes = path_hashes(trie, hash_texts(names))
-    parent_hash = hashes[trie.parent]
-    parent_hash[0] = 0
-    with_root = pa.concat_arrays([names, pa.array([""])])
-    symbol = np.where(trie.symbol < 0, len(names), trie.symbol)
-    return pa.table(
-        {
-            "path_hash": hashes,
-            "parent_hash": parent_hash,
-            "name": pa.DictionaryArray.from_arrays(pa.array(symbol, pa.int32()), with_root),
-            "depth": pa.array(trie.depth, pa.uint32()),
-            "first": first_occurrences(trie),
-            "self": own,
-            "total": totals(own, trie.size),
-        },
-        schema=NODES,
-    )
+    return partial_of(PartValues(PartTree.of(merged, tree.names), own)).nodes

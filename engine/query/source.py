@@ -16,12 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...schema.identity import hash_texts
 from ...schema.partial import FunctionPartial, merge_function_partials
 from ...schema.request import TreeQuery
 from ..database import DuckDB
 from ..storage.part_tries import node_names
-from ..trie import first_occurrences, levels_of, path_hashes, project_trie
+from ..trie import levels_of, project_trie
 from .opened import OpenBlock, PartTree
 from .overlay import Overlays, PartKey, PartValues, partial_of
 from .picked import picked_totals
@@ -210,8 +209,7 @@ def _projected(
     )
     projected = np.zeros(len(trie), np.int64)
     np.add.at(projected, node_of_node, values)
-    hashes = path_hashes(trie, hash_texts(frames.names))
-    return PartTree(trie, frames.names, first_occurrences(trie), hashes, np.zeros(0, np.int64)), projected
+    return PartTree.of(trie, frames.names), projected
 
 
 def _below(part: PartTree, call_site: Sequence[str]) -> npt.NDArray[np.bool_]:

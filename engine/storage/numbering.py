@@ -114,7 +114,7 @@ def first_rows(
 
     With `strict` a missing key raises `CorruptBlock`.
     """
-    rows = pc.fill_null(pc.index_in(_flat(wanted), value_set=_flat(keys)), -1)
+    rows = pc.fill_null(pc.index_in(flat_array(wanted), value_set=flat_array(keys)), -1)
     found: IntArray = rows.to_numpy(zero_copy_only=False).astype(np.int64)
     if strict and (found < 0).any():
         missing = wanted[int(np.flatnonzero(found < 0)[0])].as_py()
@@ -129,5 +129,6 @@ def repeated(value: int, length: int, kind: pa.DataType) -> pa.ChunkedArray:
     return pa.chunked_array([chunk] * whole + [chunk[:rest]], kind)
 
 
-def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+def flat_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column in one piece."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

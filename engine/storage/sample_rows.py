@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ...schema.profile import CARRIED
 from ..trie import offsets_of
-from .numbering import first_rows
+from .numbering import first_rows, flat_array
 from .sample_columns import Collected
 
 IntArray = npt.NDArray[np.int64]
@@ -160,9 +160,9 @@ def _place(profiles: pa.Table, attempts: IntArray, series: IntArray) -> _Placed:
     return _Placed(order[same_attempt], number[same_attempt], leaders, series[leaders], ts[leaders])
 
 
-def id_words(ids: pa.ChunkedArray) -> tuple[U64Array, U64Array]:
+def id_words(ids: pa.ChunkedArray | pa.Array) -> tuple[U64Array, U64Array]:
     """High and low 64 bits of 16-byte ids, which sort as the bytes do."""
-    flat = ids.combine_chunks()
+    flat = flat_array(ids)
     words = np.frombuffer(flat.buffers()[1] or b"", ">u8")[2 * flat.offset : 2 * (flat.offset + len(flat))]
     return words[0::2].astype(np.uint64), words[1::2].astype(np.uint64)
 

@@ -10,21 +10,13 @@ import zstandard
 
 from flameduck.schema.proto import profile_pb2
 from tests.engine.ingest.made_profiles import made_profile
+from tests.fuzz.mutations import varint
 
 BOMB_BYTES = 100 << 20
 LIMIT_BYTES = 32 << 20
 """The limit under which the bombs are bombs; above what any other file here holds."""
 
 Change = Callable[[profile_pb2.Profile], None]
-
-
-def varint(number: int) -> bytes:
-    """A number as protobuf writes it."""
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
 
 
 def changed(change: Change) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from flameduck.engine.normalize.context import NO_LIMITS, ProfileContext, PushLi
 from flameduck.engine.normalize.normalise import Normalised, normalise
 from flameduck.schema.profile import NormalisedBatch, Rules
 from flameduck.schema.proto import profile_pb2
+from tests.golden.pprof_meaning import Labels, lines_of, summed, texts_of
 
 Meaning = dict[Hashable, int]
 """(profile, sample type, unit, frames leaf first, labels) to value; no zeros."""
@@ -23,37 +23,41 @@ TIME_NS = 10**18
 
 def walk(raws: Sequence[bytes], services: Sequence[str]) -> Meaning:
     """The meaning of some messages, one object after the other."""
-    found: Counter[Hashable] = Counter()
+    found: Meaning = {}
     for number, (raw, service) in enumerate(zip(raws, services, strict=True)):
         message = profile_pb2.Profile.FromString(raw)
-        texts = [text.decode("utf-8", "replace") for text in message.string_table]
-        frames = _frames(message, texts, service)
-        for sample in message.sample:
-            labels = Counter((texts[x.key], texts[x.str], x.num, texts[x.num_unit]) for x in sample.label)
-            stack = tuple(frames[reference] for reference in sample.location_id)
-            for kind, value in zip(message.sample_type, sample.value, strict=True):
-                found[number, texts[kind.type], texts[kind.unit], stack, frozenset(labels.items())] += value
+        texts = texts_of(message)
+        kinds = [(texts[kind.type], texts[kind.unit]) for kind in message.sample_type]
+        for (stack, labels), values in summed(message, _frames(message, texts, service)).items():
+            for kind, value in zip(kinds, values, strict=True):
+                key = (number, *kind, stack, labels)
+                found[key] = found.get(key, 0) + value
     return {key: value for key, value in found.items() if value}
 
 
-def _frames(message: Any, texts: Sequence[str], service: str) -> Mapping[int, Hashable]:
-    functions = {
-        f.id: (texts[f.name], texts[f.system_name], texts[f.filename], f.start_line) for f in message.function
+def _frames(message: profile_pb2.Profile, texts: Sequence[str], service: str) -> dict[int, Hashable]:
+    mappings = {
+        m.id: (texts[m.filename], texts[m.build_id], m.memory_start - m.file_offset) for m in message.mapping
     }
-    mappings = {m.id: m for m in message.mapping}
-    frames: dict[int, Hashable] = {}
-    for location in message.location:
-        mapping = mappings.get(location.mapping_id)
-        filename = texts[mapping.filename] if mapping else ""
-        lines = tuple((functions[line.function_id], line.line, line.column) for line in location.line)
-        if lines:
-            frames[location.id] = (filename, location.is_folded, lines)
-            continue
-        build_id = texts[mapping.build_id] if mapping else ""
-        shift = mapping.memory_start - mapping.file_offset if mapping else 0
-        where = ("build", build_id) if build_id else ("file", filename) if filename else ("service", service)
-        frames[location.id] = (where, location.is_folded, (location.address - shift) % 2**64)
-    return frames
+    lines = lines_of(message)
+    return {
+        location.id: (
+            *_place(lines[location.id], mappings.get(location.mapping_id), location.address, service),
+            location.is_folded,
+        )
+        for location in message.location
+    }
+
+
+def _place(
+    lines: Hashable, mapping: tuple[str, str, int] | None, address: int, service: str
+) -> tuple[Hashable, Hashable]:
+    """What tells a location from others: file and lines, or where it is in a binary."""
+    filename, build_id, shift = mapping or ("", "", 0)
+    if lines:
+        return filename, lines
+    where = ("build", build_id) if build_id else ("file", filename) if filename else ("service", service)
+    return where, (address - shift) % 2**64
 
 
 def rebuild(batch: NormalisedBatch) -> Meaning:
@@ -64,11 +68,15 @@ def rebuild(batch: NormalisedBatch) -> Meaning:
         row["function_id"]: (row["name"], row["system_name"], row["filename"], row["start_line"])
         for row in tables["functions"]
     }
-    mappings = {row["mapping_id"]: row for row in tables["mappings"]}
-    labelsets = {0: frozenset[Any]()}
+    mappings = {
+        row["mapping_id"]: (row["filename"], row["build_id"], row["memory_start"] - row["file_offset"])
+        for row in tables["mappings"]
+    }
+    labelsets: dict[int, Labels] = {0: ()}
     for row in tables["labelsets"]:
-        counted = Counter((x["key"], x["str"], x["num"], x["unit"]) for x in row["labels"])
-        labelsets[row["labelset_id"]] = frozenset(counted.items())
+        labelsets[row["labelset_id"]] = tuple(
+            sorted((x["key"], x["str"], x["num"], x["unit"]) for x in row["labels"])
+        )
     found: dict[Hashable, int] = {}
     samples = iter(tables["samples"])
     for row in tables["profiles"]:
@@ -89,20 +97,14 @@ def rebuild(batch: NormalisedBatch) -> Meaning:
 def _locations(
     rows: Sequence[dict[str, Any]],
     functions: Mapping[int, Hashable],
-    mappings: Mapping[int, Any],
+    mappings: Mapping[int, tuple[str, str, int]],
     service: str,
-) -> Mapping[int, Hashable]:
+) -> dict[int, Hashable]:
     found: dict[int, Hashable] = {}
     for row in rows:
         mapping = mappings[row["mapping_id"]] if row["mapping_id"] else None
-        filename, build_id = (mapping["filename"], mapping["build_id"]) if mapping else ("", "")
         lines = tuple((functions[x["function_id"]], x["line"], x["column"]) for x in row["lines"])
-        if lines:
-            found[row["location_id"]] = (filename, row["is_folded"], lines)
-            continue
-        shift = mapping["memory_start"] - mapping["file_offset"] if mapping else 0
-        where = ("build", build_id) if build_id else ("file", filename) if filename else ("service", service)
-        found[row["location_id"]] = (where, row["is_folded"], (row["address"] - shift) % 2**64)
+        found[row["location_id"]] = (*_place(lines, mapping, row["address"], service), row["is_folded"])
     return found
 
 
