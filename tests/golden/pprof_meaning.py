@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -87,3 +88,13 @@ def _frames(message: profile_pb2.Profile, text: list[str]) -> dict[int, Hashable
         )
         for location in message.location
     }
+
+
+def totals(message: profile_pb2.Profile) -> Counter[str]:
+    """The sum of each sample type's values."""
+    text = texts_of(message)
+    found: Counter[str] = Counter()
+    for sample in message.sample:
+        for kind, value in zip(message.sample_type, sample.value, strict=True):
+            found[text[kind.type]] += value
+    return found
