@@ -72,6 +72,7 @@ def _measure(store: Path, service: str | None, rounds: int) -> dict[str, object]
         "warm_to_scan": costs["warm"].wall_s / costs["scan"].wall_s,
         "cold_to_scan": costs["cold"].wall_s / costs["scan"].wall_s,
         "warm_cpu_to_scan": costs["warm"].cpu_s / costs["scan"].cpu_s,
+        "cold_cpu_to_scan": costs["cold"].cpu_s / costs["scan"].cpu_s,
         "rss_mb": Usage.now().own_rss_mb,
     }
 

@@ -38,6 +38,7 @@ def main() -> None:
     figures["many_to_one"] = costs["many"].wall_s / costs["one"].wall_s
     figures["many_to_one_cold"] = costs["many_cold"].wall_s / costs["one_cold"].wall_s
     figures["many_to_one_cpu"] = costs["many"].cpu_s / costs["one"].cpu_s
+    figures["many_to_one_cold_cpu"] = costs["many_cold"].cpu_s / costs["one_cold"].cpu_s
     report("small_blocks", figures)
 
 

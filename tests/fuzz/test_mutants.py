@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -25,7 +26,9 @@ def run_rounds(first: int, rounds: int) -> None:
     assert seen["mutants"] == rounds * MUTANTS_OF_ROUND
     # Mutants that were all refused, or all taken, would not have tested much.
     assert 0.1 < seen["taken"] / seen["mutants"] < 0.9
-    assert seen["slowest_s"] < SLOWEST_S
+    # Where others want the processors too, everything takes as many times longer as there are of them.
+    busy = max(os.getloadavg()[1] / (os.cpu_count() or 1), 1)
+    assert seen["slowest_s"] < SLOWEST_S * busy, f"{busy:.1f} processes a core"
     assert ended.peak_bytes < PEAK_BYTES, f"{ended.peak_bytes >> 20} MB"
 
 
