@@ -18,6 +18,7 @@
     │   └── CorruptBlock      stored bytes contradict their checksum or each other
     ├── BrokenPlugin          what another package brings does not work
     └── Unavailable           try again later
+        └── Overloaded        there is too much to do: slow down
 
 `exit_status` is the one table from class to CLI exit code and HTTP status.
 """
@@ -112,6 +113,10 @@ class Unavailable(FlameduckError):
     transient = True
 
 
+class Overloaded(Unavailable):
+    """There is too much to do: slow down. The message names the limit."""
+
+
 _STATUS: tuple[tuple[type[FlameduckError], int, int], ...] = (
     (LimitExceeded, 1, 413),
     (InputError, 1, 400),
@@ -120,6 +125,7 @@ _STATUS: tuple[tuple[type[FlameduckError], int, int], ...] = (
     (ObjectMissing, 1, 404),
     (CommitConflict, 1, 409),
     (StorageError, 1, 500),
+    (Overloaded, 1, 429),
     (Unavailable, 1, 503),
     (FlameduckError, 1, 500),
 )

@@ -20,6 +20,8 @@ from .errors import InvalidSelector
 SERVICE_NAME = "service_name"
 METRIC_NAME = "__name__"
 PROFILE_TYPE = "__profile_type__"
+SPY = "pyroscope_spy"
+"""Which agent recorded a profile, in its own words."""
 
 _NOT_EMPTY = '{__any__="x",'
 _OPERATORS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}

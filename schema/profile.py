@@ -29,6 +29,10 @@ class Upload:
     `raw_names` keeps function names from being made readable. `attachments` are other files that came with this
     one, by name, such as the labels of a JFR recording. `identity`, if there is one, tells the upload from others in
     place of its bytes: for what is written in another order each time it is asked for.
+
+    `app_name` is what an old agent calls its application: text formats take from its end what they measure, and it
+    is the service's name unless `labels` have one. `display_names` are an agent's names of sample types, which
+    choose `__name__`.
     """
 
     data: bytes
@@ -44,6 +48,8 @@ class Upload:
     raw_names: bool = False
     attachments: Mapping[str, bytes] = field(default_factory=dict)
     identity: str = ""
+    app_name: str = ""
+    display_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def _list_of(**columns: pa.DataType) -> pa.DataType:

@@ -29,6 +29,7 @@ class Selection:
     """Which profiles: a label selector, one profile type (an id or a short name; empty: the only one), a range.
 
     Which of their samples: those of some spans (16 hexadecimal digits each), or of some traces (32); none named: all.
+    `profile_ids` (UUIDs) name single profiles; none named: all.
     """
 
     selector: str = "{}"
@@ -37,6 +38,7 @@ class Selection:
     end_ns: int | None = None
     span_ids: tuple[str, ...] = ()
     trace_ids: tuple[str, ...] = ()
+    profile_ids: tuple[str, ...] = ()
 
     @property
     def picks_samples(self) -> bool:
@@ -150,7 +152,9 @@ class SeriesRequest:
     """Totals in time. A bucket at tick t holds profiles in `(t - step, t]`; ticks are start + k * step <= last.
 
     Answer: a table `labels map<string, string>, ts int64, value float64`, series by sum of values descending,
-    points ascending. `by` lists the labels to group by; `aggregate` is over the profiles of a bucket.
+    points ascending. `by` lists the labels to group by; `aggregate` is over the profiles of a bucket. With
+    `exemplars` a column `exemplar struct<ts, profile_id, value, labels>` has the largest profile of each point, and
+    the labels of its series beside those of `by`.
     """
 
     selection: Selection
@@ -158,6 +162,16 @@ class SeriesRequest:
     by: tuple[str, ...] = ()
     aggregate: Literal["sum", "avg"] = "sum"
     limit: int = 0
+    exemplars: bool = False
+
+
+@dataclass(frozen=True)
+class SpansRequest:
+    """What each span adds up to, by series and time. Answer: a table
+    `span_id, trace_id, ts, labels, total, profile_id`, oldest first; ids in hexadecimal, no trace: empty.
+    """
+
+    selection: Selection
 
 
 @dataclass(frozen=True)
@@ -240,6 +254,7 @@ Request = (
     | LinesRequest
     | SeriesRequest
     | ProfilesRequest
+    | SpansRequest
     | LabelNamesRequest
     | LabelValuesRequest
     | SeriesLabelsRequest

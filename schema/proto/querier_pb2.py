@@ -22,15 +22,75 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from . import querier_profile_pb2 as flameduck_dot_querier__profile__pb2
+from . import types_pb2 as flameduck_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66lameduck/querier.proto\x12\x11\x66lameduck.querier\"_\n\x13MergeProfileRequest\x12\x14\n\x0cprofile_type\x18\x01 \x01(\t\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66lameduck/querier.proto\x12\x11\x66lameduck.querier\x1a\x1f\x66lameduck/querier_profile.proto\x1a\x15\x66lameduck/types.proto\"1\n\x13ProfileTypesRequest\x12\r\n\x05start\x18\x01 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x03\"K\n\x14ProfileTypesResponse\x12\x33\n\rprofile_types\x18\x01 \x03(\x0b\x32\x1c.flameduck.types.ProfileType\"R\n\rSeriesRequest\x12\x10\n\x08matchers\x18\x01 \x03(\t\x12\x13\n\x0blabel_names\x18\x02 \x03(\t\x12\r\n\x05start\x18\x03 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x03\"=\n\x0eSeriesResponse\x12+\n\nlabels_set\x18\x02 \x03(\x0b\x32\x17.flameduck.types.Labels\"X\n\x11\x41syncQueryRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12/\n\x04type\x18\x02 \x01(\x0e\x32!.flameduck.querier.AsyncQueryType\"t\n\x12\x41syncQueryResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x33\n\x06status\x18\x02 \x01(\x0e\x32#.flameduck.querier.AsyncQueryStatus\x12\x15\n\rerror_message\x18\x03 \x01(\t\"\xa8\x03\n\x1dSelectMergeStacktracesRequest\x12\x16\n\x0eprofile_typeID\x18\x01 \x01(\t\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x03\x12\x16\n\tmax_nodes\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x30\n\x06\x66ormat\x18\x06 \x01(\x0e\x32 .flameduck.querier.ProfileFormat\x12\x46\n\x14stack_trace_selector\x18\x07 \x01(\x0b\x32#.flameduck.types.StackTraceSelectorH\x01\x88\x01\x01\x12\x1b\n\x13profile_id_selector\x18\x08 \x03(\t\x12\x33\n\x05\x61sync\x18\t \x01(\x0b\x32$.flameduck.querier.AsyncQueryRequest\x12\x19\n\x11trace_id_selector\x18\n \x03(\t\x12\x15\n\rspan_selector\x18\x0b \x03(\tB\x0c\n\n_max_nodesB\x17\n\x15_stack_trace_selector\";\n\x0cPprofProfile\x12+\n\x07profile\x18\x01 \x01(\x0b\x32\x1a.flameduck.querier.Profile\"\xd4\x01\n\x1eSelectMergeStacktracesResponse\x12\x31\n\nflamegraph\x18\x01 \x01(\x0b\x32\x1d.flameduck.querier.FlameGraph\x12\x0c\n\x04tree\x18\x02 \x01(\x0c\x12\x0b\n\x03\x64ot\x18\x03 \x01(\t\x12\x34\n\x05\x61sync\x18\x04 \x01(\x0b\x32%.flameduck.querier.AsyncQueryResponse\x12.\n\x05pprof\x18\x05 \x01(\x0b\x32\x1f.flameduck.querier.PprofProfile\"\xda\x01\n\x1dSelectMergeSpanProfileRequest\x12\x16\n\x0eprofile_typeID\x18\x01 \x01(\t\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\x15\n\rspan_selector\x18\x03 \x03(\t\x12\r\n\x05start\x18\x04 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x05 \x01(\x03\x12\x16\n\tmax_nodes\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x30\n\x06\x66ormat\x18\x07 \x01(\x0e\x32 .flameduck.querier.ProfileFormatB\x0c\n\n_max_nodes\"a\n\x1eSelectMergeSpanProfileResponse\x12\x31\n\nflamegraph\x18\x01 \x01(\x0b\x32\x1d.flameduck.querier.FlameGraph\x12\x0c\n\x04tree\x18\x02 \x01(\x0c\"\xa6\x02\n\x19SelectMergeProfileRequest\x12\x16\n\x0eprofile_typeID\x18\x01 \x01(\t\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x03\x12\x16\n\tmax_nodes\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x46\n\x14stack_trace_selector\x18\x06 \x01(\x0b\x32#.flameduck.types.StackTraceSelectorH\x01\x88\x01\x01\x12\x1b\n\x13profile_id_selector\x18\x07 \x03(\t\x12\x19\n\x11trace_id_selector\x18\x08 \x03(\tB\x0c\n\n_max_nodesB\x17\n\x15_stack_trace_selector\"\x8c\x03\n\x13SelectSeriesRequest\x12\x16\n\x0eprofile_typeID\x18\x01 \x01(\t\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x03\x12\x10\n\x08group_by\x18\x05 \x03(\t\x12\x0c\n\x04step\x18\x06 \x01(\x01\x12\x44\n\x0b\x61ggregation\x18\x07 \x01(\x0e\x32*.flameduck.types.TimeSeriesAggregationTypeH\x00\x88\x01\x01\x12\x46\n\x14stack_trace_selector\x18\x08 \x01(\x0b\x32#.flameduck.types.StackTraceSelectorH\x01\x88\x01\x01\x12\x12\n\x05limit\x18\t \x01(\x03H\x02\x88\x01\x01\x12\x34\n\rexemplar_type\x18\n \x01(\x0e\x32\x1d.flameduck.types.ExemplarTypeB\x0e\n\x0c_aggregationB\x17\n\x15_stack_trace_selectorB\x08\n\x06_limit\"?\n\x14SelectSeriesResponse\x12\'\n\x06series\x18\x01 \x03(\x0b\x32\x17.flameduck.types.Series\"\x8f\x02\n\x14SelectHeatmapRequest\x12\x16\n\x0eprofile_typeID\x18\x01 \x01(\t\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x03\x12\x0c\n\x04step\x18\x05 \x01(\x01\x12\x10\n\x08group_by\x18\x06 \x03(\t\x12\x37\n\nquery_type\x18\x07 \x01(\x0e\x32#.flameduck.querier.HeatmapQueryType\x12\x34\n\rexemplar_type\x18\x08 \x01(\x0e\x32\x1d.flameduck.types.ExemplarType\x12\x12\n\x05limit\x18\t \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_limit\"G\n\x15SelectHeatmapResponse\x12.\n\x06series\x18\x01 \x03(\x0b\x32\x1e.flameduck.types.HeatmapSeries\"\x8e\x01\n\x0b\x44iffRequest\x12>\n\x04left\x18\x01 \x01(\x0b\x32\x30.flameduck.querier.SelectMergeStacktracesRequest\x12?\n\x05right\x18\x02 \x01(\x0b\x32\x30.flameduck.querier.SelectMergeStacktracesRequest\"E\n\x0c\x44iffResponse\x12\x35\n\nflamegraph\x18\x01 \x01(\x0b\x32!.flameduck.querier.FlameGraphDiff\"f\n\nFlameGraph\x12\r\n\x05names\x18\x01 \x03(\t\x12(\n\x06levels\x18\x02 \x03(\x0b\x32\x18.flameduck.querier.Level\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x10\n\x08max_self\x18\x04 \x01(\x03\"\x91\x01\n\x0e\x46lameGraphDiff\x12\r\n\x05names\x18\x01 \x03(\t\x12(\n\x06levels\x18\x02 \x03(\x0b\x32\x18.flameduck.querier.Level\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x10\n\x08max_self\x18\x04 \x01(\x03\x12\x11\n\tleftTicks\x18\x05 \x01(\x03\x12\x12\n\nrightTicks\x18\x06 \x01(\x03\"\x17\n\x05Level\x12\x0e\n\x06values\x18\x01 \x03(\x03\"@\n\x13\x41nalyzeQueryRequest\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x03\x12\r\n\x05query\x18\x04 \x01(\t\"\x81\x01\n\x14\x41nalyzeQueryResponse\x12\x33\n\x0cquery_scopes\x18\x01 \x03(\x0b\x32\x1d.flameduck.querier.QueryScope\x12\x34\n\x0cquery_impact\x18\x02 \x01(\x0b\x32\x1e.flameduck.querier.QueryImpact\"\xd7\x01\n\nQueryScope\x12\x16\n\x0e\x63omponent_type\x18\x01 \x01(\t\x12\x17\n\x0f\x63omponent_count\x18\x02 \x01(\x04\x12\x13\n\x0b\x62lock_count\x18\x03 \x01(\x04\x12\x14\n\x0cseries_count\x18\x04 \x01(\x04\x12\x15\n\rprofile_count\x18\x05 \x01(\x04\x12\x14\n\x0csample_count\x18\x06 \x01(\x04\x12\x13\n\x0bindex_bytes\x18\x07 \x01(\x04\x12\x15\n\rprofile_bytes\x18\x08 \x01(\x04\x12\x14\n\x0csymbol_bytes\x18\t \x01(\x04\"l\n\x0bQueryImpact\x12!\n\x19total_bytes_in_time_range\x18\x01 \x01(\x04\x12\x1c\n\x14total_queried_series\x18\x02 \x01(\x04\x12\x1c\n\x14\x64\x65\x64uplication_needed\x18\x03 \x01(\x08*\x99\x01\n\rProfileFormat\x12\x1e\n\x1aPROFILE_FORMAT_UNSPECIFIED\x10\x00\x12\x1d\n\x19PROFILE_FORMAT_FLAMEGRAPH\x10\x01\x12\x17\n\x13PROFILE_FORMAT_TREE\x10\x02\x12\x16\n\x12PROFILE_FORMAT_DOT\x10\x03\x12\x18\n\x14PROFILE_FORMAT_PPROF\x10\x04*K\n\x0e\x41syncQueryType\x12\x1d\n\x19\x41SYNC_QUERY_TYPE_DISABLED\x10\x00\x12\x1a\n\x16\x41SYNC_QUERY_TYPE_FORCE\x10\x01*\x96\x01\n\x10\x41syncQueryStatus\x12\x1e\n\x1a\x41SYNC_QUERY_STATUS_UNKNOWN\x10\x00\x12\"\n\x1e\x41SYNC_QUERY_STATUS_IN_PROGRESS\x10\x01\x12\x1e\n\x1a\x41SYNC_QUERY_STATUS_SUCCESS\x10\x02\x12\x1e\n\x1a\x41SYNC_QUERY_STATUS_FAILURE\x10\x03*v\n\x10HeatmapQueryType\x12\"\n\x1eHEATMAP_QUERY_TYPE_UNSPECIFIED\x10\x00\x12!\n\x1dHEATMAP_QUERY_TYPE_INDIVIDUAL\x10\x01\x12\x1b\n\x17HEATMAP_QUERY_TYPE_SPAN\x10\x02\x32\xa4\t\n\x0eQuerierService\x12_\n\x0cProfileTypes\x12&.flameduck.querier.ProfileTypesRequest\x1a\'.flameduck.querier.ProfileTypesResponse\x12X\n\x0bLabelValues\x12#.flameduck.types.LabelValuesRequest\x1a$.flameduck.types.LabelValuesResponse\x12U\n\nLabelNames\x12\".flameduck.types.LabelNamesRequest\x1a#.flameduck.types.LabelNamesResponse\x12M\n\x06Series\x12 .flameduck.querier.SeriesRequest\x1a!.flameduck.querier.SeriesResponse\x12}\n\x16SelectMergeStacktraces\x12\x30.flameduck.querier.SelectMergeStacktracesRequest\x1a\x31.flameduck.querier.SelectMergeStacktracesResponse\x12}\n\x16SelectMergeSpanProfile\x12\x30.flameduck.querier.SelectMergeSpanProfileRequest\x1a\x31.flameduck.querier.SelectMergeSpanProfileResponse\x12^\n\x12SelectMergeProfile\x12,.flameduck.querier.SelectMergeProfileRequest\x1a\x1a.flameduck.querier.Profile\x12_\n\x0cSelectSeries\x12&.flameduck.querier.SelectSeriesRequest\x1a\'.flameduck.querier.SelectSeriesResponse\x12\x62\n\rSelectHeatmap\x12\'.flameduck.querier.SelectHeatmapRequest\x1a(.flameduck.querier.SelectHeatmapResponse\x12G\n\x04\x44iff\x12\x1e.flameduck.querier.DiffRequest\x1a\x1f.flameduck.querier.DiffResponse\x12\x64\n\x0fGetProfileStats\x12\'.flameduck.types.GetProfileStatsRequest\x1a(.flameduck.types.GetProfileStatsResponse\x12_\n\x0c\x41nalyzeQuery\x12&.flameduck.querier.AnalyzeQueryRequest\x1a\'.flameduck.querier.AnalyzeQueryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flameduck.querier_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MERGEPROFILEREQUEST']._serialized_start=46
-  _globals['_MERGEPROFILEREQUEST']._serialized_end=141
+  _globals['_PROFILEFORMAT']._serialized_start=3736
+  _globals['_PROFILEFORMAT']._serialized_end=3889
+  _globals['_ASYNCQUERYTYPE']._serialized_start=3891
+  _globals['_ASYNCQUERYTYPE']._serialized_end=3966
+  _globals['_ASYNCQUERYSTATUS']._serialized_start=3969
+  _globals['_ASYNCQUERYSTATUS']._serialized_end=4119
+  _globals['_HEATMAPQUERYTYPE']._serialized_start=4121
+  _globals['_HEATMAPQUERYTYPE']._serialized_end=4239
+  _globals['_PROFILETYPESREQUEST']._serialized_start=102
+  _globals['_PROFILETYPESREQUEST']._serialized_end=151
+  _globals['_PROFILETYPESRESPONSE']._serialized_start=153
+  _globals['_PROFILETYPESRESPONSE']._serialized_end=228
+  _globals['_SERIESREQUEST']._serialized_start=230
+  _globals['_SERIESREQUEST']._serialized_end=312
+  _globals['_SERIESRESPONSE']._serialized_start=314
+  _globals['_SERIESRESPONSE']._serialized_end=375
+  _globals['_ASYNCQUERYREQUEST']._serialized_start=377
+  _globals['_ASYNCQUERYREQUEST']._serialized_end=465
+  _globals['_ASYNCQUERYRESPONSE']._serialized_start=467
+  _globals['_ASYNCQUERYRESPONSE']._serialized_end=583
+  _globals['_SELECTMERGESTACKTRACESREQUEST']._serialized_start=586
+  _globals['_SELECTMERGESTACKTRACESREQUEST']._serialized_end=1010
+  _globals['_PPROFPROFILE']._serialized_start=1012
+  _globals['_PPROFPROFILE']._serialized_end=1071
+  _globals['_SELECTMERGESTACKTRACESRESPONSE']._serialized_start=1074
+  _globals['_SELECTMERGESTACKTRACESRESPONSE']._serialized_end=1286
+  _globals['_SELECTMERGESPANPROFILEREQUEST']._serialized_start=1289
+  _globals['_SELECTMERGESPANPROFILEREQUEST']._serialized_end=1507
+  _globals['_SELECTMERGESPANPROFILERESPONSE']._serialized_start=1509
+  _globals['_SELECTMERGESPANPROFILERESPONSE']._serialized_end=1606
+  _globals['_SELECTMERGEPROFILEREQUEST']._serialized_start=1609
+  _globals['_SELECTMERGEPROFILEREQUEST']._serialized_end=1903
+  _globals['_SELECTSERIESREQUEST']._serialized_start=1906
+  _globals['_SELECTSERIESREQUEST']._serialized_end=2302
+  _globals['_SELECTSERIESRESPONSE']._serialized_start=2304
+  _globals['_SELECTSERIESRESPONSE']._serialized_end=2367
+  _globals['_SELECTHEATMAPREQUEST']._serialized_start=2370
+  _globals['_SELECTHEATMAPREQUEST']._serialized_end=2641
+  _globals['_SELECTHEATMAPRESPONSE']._serialized_start=2643
+  _globals['_SELECTHEATMAPRESPONSE']._serialized_end=2714
+  _globals['_DIFFREQUEST']._serialized_start=2717
+  _globals['_DIFFREQUEST']._serialized_end=2859
+  _globals['_DIFFRESPONSE']._serialized_start=2861
+  _globals['_DIFFRESPONSE']._serialized_end=2930
+  _globals['_FLAMEGRAPH']._serialized_start=2932
+  _globals['_FLAMEGRAPH']._serialized_end=3034
+  _globals['_FLAMEGRAPHDIFF']._serialized_start=3037
+  _globals['_FLAMEGRAPHDIFF']._serialized_end=3182
+  _globals['_LEVEL']._serialized_start=3184
+  _globals['_LEVEL']._serialized_end=3207
+  _globals['_ANALYZEQUERYREQUEST']._serialized_start=3209
+  _globals['_ANALYZEQUERYREQUEST']._serialized_end=3273
+  _globals['_ANALYZEQUERYRESPONSE']._serialized_start=3276
+  _globals['_ANALYZEQUERYRESPONSE']._serialized_end=3405
+  _globals['_QUERYSCOPE']._serialized_start=3408
+  _globals['_QUERYSCOPE']._serialized_end=3623
+  _globals['_QUERYIMPACT']._serialized_start=3625
+  _globals['_QUERYIMPACT']._serialized_end=3733
+  _globals['_QUERIERSERVICE']._serialized_start=4242
+  _globals['_QUERIERSERVICE']._serialized_end=5430
 # @@protoc_insertion_point(module_scope)
