@@ -27,7 +27,8 @@ HEAD_BYTES = 64 << 10
 class Input:
     """The inflated bytes of one upload, and what is said about it that the meaning of its content depends on.
 
-    What `sample_rate_hz`, `duration_ns`, `raw_names` and `attachments` (inflated too) mean is said at `Upload`.
+    What `sample_rate_hz`, `duration_ns`, `raw_names`, `app_name` and `attachments` (inflated too) mean is said at
+    `Upload`.
     """
 
     raw: bytes
@@ -38,6 +39,7 @@ class Input:
     duration_ns: int = 0
     raw_names: bool = False
     attachments: Mapping[str, bytes] = field(default_factory=dict)
+    app_name: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ SAMPLE_RATE_HZ = 100
 """Of clients that do not say theirs."""
 
 _PROCESS_CPU, _WALL, _MEMORY, _MUTEX, _BLOCK = "process_cpu", "wall", "memory", "mutex", "block"
+APP_NAME = "app_name"
 _SAMPLES: ValueType = ("samples", "count")
 _MAX_VALUE = 2.0**63
 
@@ -77,6 +78,16 @@ class Meaning:
         return counts * self.scale
 
 
+def named_after(labels: Mapping[str, str], whole: str, app: str) -> Mapping[str, str] | None:
+    """The labels with the application as the service's name, or as `app_name` beside a service's own.
+
+    None where nothing changes.
+    """
+    if labels.get(SERVICE_NAME, whole) != whole:
+        return {APP_NAME: app, **labels}
+    return None if app == whole else {**labels, SERVICE_NAME: app}
+
+
 def meaning_of(one: Input) -> Meaning:
     """Samples, as they are; under the pyroscope rules what the service's name ends with, unless `__name__` is given.
 
@@ -84,21 +95,22 @@ def meaning_of(one: Input) -> Meaning:
     """
     if one.name or one.rules == "verbatim":
         return Meaning(one.name or _PROCESS_CPU)
-    return pushed_meaning(one.labels, one.sample_rate_hz or SAMPLE_RATE_HZ)
+    return pushed_meaning(one.labels, one.sample_rate_hz or SAMPLE_RATE_HZ, one.app_name)
 
 
-def pushed_meaning(said: Mapping[str, str], rate_hz: int) -> Meaning:
-    """What the service's name in labels ends with; samples of times last a period, unless the rate is 0.
+def pushed_meaning(said: Mapping[str, str], rate_hz: int, app_name: str = "") -> Meaning:
+    """What the application's name ends with, by default the service's; samples of times last a period, unless the
+    rate is 0.
 
     Raises `CorruptProfile` for a name that ends with an unknown kind.
     """
-    service = said.get(SERVICE_NAME, "")
-    app, dot, suffix = service.rpartition(".")
+    whole = app_name or said.get(SERVICE_NAME, "")
+    app, dot, suffix = whole.rpartition(".")
     kind = suffix if dot else "cpu"
     if kind not in KINDS:
-        raise CorruptProfile(f"unknown profile type: {kind} (the last part of the service name {service!r})")
+        raise CorruptProfile(f"unknown profile type: {kind} (the last part of the service name {whole!r})")
     name, value_type = KINDS[kind]
-    labels = {**said, SERVICE_NAME: app} if dot else None
+    labels = named_after(said, whole, app if dot else whole)
     if name not in (_PROCESS_CPU, _WALL):
         return Meaning(name, value_type, labels=labels)
     if not rate_hz:

@@ -164,12 +164,16 @@ def _pushed(one: Input, unit: str, several: bool) -> Meaning:
     It keeps that rate in 32 bits, so that nanoseconds all become 0 there; here they stay what they are.
     """
     labels = dict(one.labels)
+    service = labels.get(SERVICE_NAME, "")
+    app = one.app_name or service
     if several:
-        labels[SERVICE_NAME] = f"{labels.get(SERVICE_NAME, '')}.{unit}"
+        app += f".{unit}"
+        # A service's own name stays; one that is the application's goes with it.
+        labels[SERVICE_NAME] = app if service in ("", one.app_name or service) else service
     rate_hz = one.sample_rate_hz or SAMPLE_RATE_HZ
     if rate_hz == SAMPLE_RATE_HZ:
         rate_hz = _PUSHED_RATES_HZ[unit]
-    meant = pushed_meaning(labels, rate_hz)
+    meant = pushed_meaning(labels, rate_hz, app)
     scale, worth = (1 if unit == "bytes" else _PUSHED_FACTOR), meant.scale
     if not worth:
         scale = worth = 1

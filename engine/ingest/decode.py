@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from ...schema import identity, profile
+from ...schema.batch_messages import message_table, table_message
 from ...schema.errors import InputError
-from ...schema.labels import METRIC_NAME, without_empty
+from ...schema.labels import METRIC_NAME, SPY, without_empty
 from ...schema.profile import NormalisedBatch, Rules, Upload
 from ...schema.request import Refused
 from ..formats import Decoded, Failed, Format, Input, Row, detect_format, format_named
+from ..formats.agent_pprof import mend_agent_pprof
 from ..formats.inflate import inflate
 from ..normalize.context import NO_LIMITS, ProfileContext, PushLimits
 from ..normalize.normalise import normalise
@@ -24,6 +26,12 @@ from .pieces import Pieces
 GROUP_UPLOADS = 64
 GROUP_BYTES = 4 << 20
 """What one call decodes at most: so many uploads, and so many bytes of them."""
+
+_OF_MANY = ("otlp", "otlp-json")
+"""Requests that hold any number of profiles: the limit on a profile's size says nothing of theirs."""
+
+_YEAR_NS = 365 * 86_400 * 10**9
+"""Old agents sent times of 1970 when they knew none."""
 
 MAX_REASON = 400
 """Characters of a reason or a warning."""
@@ -39,34 +47,55 @@ class DecodeLimits:
 
 @dataclass
 class Outcome:
-    """What became of some uploads: batches, each with whether it continues the one before; who was refused."""
+    """What became of some uploads: batches, each with whether it continues the one before; who was refused.
+
+    `owners` says whose each batch is.
+    """
 
     batches: list[tuple[NormalisedBatch, bool]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Between processes, columns that hold nothing are left out: they are most of the bytes of samples."""
-        lean = [
-            (replace(batch, samples=_lean(batch.samples)), continues) for batch, continues in self.batches
-        ]
-        return {**self.__dict__, "batches": lean}
+        return {**self.__dict__, "batches": [(_packed(batch), more) for batch, more in self.batches]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.batches = [(replace(batch, samples=_whole(batch.samples)), more) for batch, more in self.batches]
+        self.batches = [(_unpacked(packed), more) for packed, more in state["batches"]]
 
 
-def _lean(samples: pa.Table) -> pa.Table:
-    """Samples without optional columns that hold nothing."""
+_Packed = tuple[list[str], list[bytes]]
+"""A batch between processes: which columns its samples have, and a message for each table."""
+
+
+_SCHEMAS = {name: table.schema for name, table in NormalisedBatch().tables().items()}
+
+
+def _packed(batch: NormalisedBatch) -> _Packed:
+    """Columns of samples that hold nothing are left out: they are most of the bytes."""
+    samples = batch.samples
     filled = [name for name in ("labelset_id", "span_id") if samples.column(name).to_numpy().any()]
     if samples.column("trace_id").null_count < len(samples):
         filled.append("trace_id")
-    return samples.select(["stack_id", "value", *filled])
+    names = ["stack_id", "value", *filled]
+    tables = batch.tables() | {"samples": samples.select(names)}
+    return names, [table_message(table) for table in tables.values()]
+
+
+def _unpacked(packed: _Packed) -> NormalisedBatch:
+    """The inverse of `_packed`."""
+    names, messages = packed
+    schemas = _SCHEMAS | {"samples": pa.schema([profile.SAMPLES.field(name) for name in names])}
+    tables = {
+        name: message_table(message, schema)
+        for (name, schema), message in zip(schemas.items(), messages, strict=True)
+    }
+    return NormalisedBatch(**(tables | {"samples": _whole(tables["samples"])}))
 
 
 def _whole(samples: pa.Table) -> pa.Table:
-    """The inverse of `_lean`."""
+    """Samples with the columns that were left out."""
     for name in ("labelset_id", "span_id"):
         if name not in samples.column_names:
             samples = samples.append_column(name, pa.array(np.zeros(len(samples), np.uint64)))
@@ -84,6 +113,7 @@ class _Inflated:
     format: Format
     upload_id: bytes
     attachments: Mapping[str, bytes]
+    owner: int
 
     @property
     def input(self) -> Input:
@@ -98,6 +128,7 @@ class _Inflated:
             duration_ns=upload.duration_ns,
             raw_names=upload.raw_names,
             attachments=self.attachments,
+            app_name=upload.app_name,
         )
 
 
@@ -115,20 +146,26 @@ def group_uploads(uploads: Iterable[Upload]) -> Iterator[list[Upload]]:
         yield group
 
 
-def decode_and_normalise(uploads: Sequence[Upload], limits: DecodeLimits) -> Outcome:
-    """Decode each upload; a bad one is refused with its reason and costs the others nothing."""
+def decode_and_normalise(
+    uploads: Sequence[Upload], limits: DecodeLimits, owners: Sequence[int] = ()
+) -> Outcome:
+    """Decode each upload; a bad one is refused with its reason and costs the others nothing.
+
+    `owners` says whose each upload is, by default all of one: no batch holds anything of two owners.
+    """
     outcome = Outcome()
     ready: dict[tuple[str, Rules, int], list[_Inflated]] = {}
-    times_seen: Counter[bytes] = Counter()
-    for upload in uploads:
+    times_seen: Counter[tuple[int, bytes]] = Counter()
+    for number, upload in enumerate(uploads):
         try:
-            inflated = _inflate(upload, limits)
+            inflated = _inflate(upload, limits, owners[number] if owners else 0)
         except InputError as error:
             outcome.refused.append(Refused(upload.origin, str(error)))
             continue
         # A copy goes into another batch: within one, rows of one profile are pieces of it, which add up.
-        copy = times_seen[inflated.upload_id]
-        times_seen[inflated.upload_id] += 1
+        known = inflated.owner, inflated.upload_id
+        copy = times_seen[known]
+        times_seen[known] += 1
         ready.setdefault((inflated.format.name, upload.rules, copy), []).append(inflated)
     for group in ready.values():
         _Group(group, limits.push, outcome).run()
@@ -148,14 +185,28 @@ def _printable(letter: str) -> str:
     return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
-def _inflate(upload: Upload, limits: DecodeLimits) -> _Inflated:
+def _inflate(upload: Upload, limits: DecodeLimits, owner: int) -> _Inflated:
     limit_bytes = limits.max_inflated_bytes
-    if upload.rules == "pyroscope" and limits.push.max_profile_bytes:
+    one_profile = upload.rules == "pyroscope" and upload.input_format not in _OF_MANY
+    if one_profile and limits.push.max_profile_bytes:
         limit_bytes = min(limit_bytes, limits.push.max_profile_bytes)
     raw = inflate(upload.data, limit_bytes)
     found = format_named(upload.input_format) if upload.input_format else detect_format(raw, upload.origin)
     attachments = {name: inflate(data, limit_bytes) for name, data in upload.attachments.items()}
-    return _Inflated(upload, raw, found, _upload_id(upload, raw, attachments), attachments)
+    upload_id = _upload_id(upload, raw, attachments)
+    if upload.app_name and found.name == "pprof":
+        raw = mend_agent_pprof(raw, upload.labels.get(SPY, ""), upload.display_names)
+    return _Inflated(upload, raw, found, upload_id, attachments, owner)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A batch on its way into the outcome; `alone` is the number of its input, -1 where there are several."""
+
+    batch: NormalisedBatch
+    continues: bool
+    alone: int
+    owner: int
 
 
 class _Group:
@@ -165,7 +216,7 @@ class _Group:
         self._group = group
         self._limits = limits
         self._outcome = outcome
-        self._batches: list[tuple[NormalisedBatch, bool, int]] = []
+        self._batches: list[_Batch] = []
         self._refused: set[int] = set()
         self._pieces: Pieces | None = None
 
@@ -177,10 +228,11 @@ class _Group:
             elif not (decoded.continues and decoded.rows[0].input in self._refused):
                 self._normalise(decoded)
         started: set[int] = set()
-        for batch, continues, alone in self._batches:
-            if alone not in self._refused:
-                self._outcome.batches.append((batch, continues and alone in started))
-                started.add(alone)
+        for one in self._batches:
+            if one.alone not in self._refused:
+                self._outcome.batches.append((one.batch, one.continues and one.alone in started))
+                self._outcome.owners.append(one.owner)
+                started.add(one.alone)
 
     def _normalise(self, decoded: Decoded) -> None:
         contexts = [self._context(row) for row in decoded.rows]
@@ -189,20 +241,22 @@ class _Group:
         self._outcome.warnings += result.warnings
         for row, reason in result.refused.items():
             self._refuse(decoded.rows[row].input, reason)
-        if len(result.batch.profiles):
-            # Only an input that comes alone in its batch can come in pieces, and fall with all of them.
-            alone = decoded.rows[0].input if len(decoded.rows) == 1 else -1
+        # Only an input that comes alone in its batch can come in pieces, and fall with all of them.
+        alone = decoded.rows[0].input if len(decoded.rows) == 1 else -1
+        for owner, batch in result.parts:
+            if not len(batch.profiles):
+                continue
             if not decoded.continues:
                 self._pieces = None
-            batch = self._without_known(result.batch, alone) if decoded.continues else result.batch
-            self._batches.append((batch, decoded.continues, alone))
+            lean = self._without_known(batch, alone) if decoded.continues else batch
+            self._batches.append(_Batch(lean, decoded.continues, alone, owner))
 
     def _without_known(self, batch: NormalisedBatch, number: int) -> NormalisedBatch:
         """A further piece of an input, without the symbols of the pieces before it."""
         if self._pieces is None:
             self._pieces = Pieces()
-            if self._batches and self._batches[-1][2] == number:
-                self._pieces.add(self._batches[-1][0])
+            if self._batches and self._batches[-1].alone == number:
+                self._pieces.add(self._batches[-1].batch)
         return self._pieces.add(batch)
 
     def _refuse(self, number: int, reason: str) -> None:
@@ -215,7 +269,15 @@ class _Group:
         labels = without_empty(upload.labels) if row.labels is None else row.labels
         own_id = identity.profile_id("", {}, upload_id + row.part) if row.part else upload_id
         return ProfileContext(
-            labels, own_id, upload_id, upload.origin, upload.name or row.name, upload.time_ns
+            labels,
+            own_id,
+            upload_id,
+            upload.origin,
+            upload.name or row.name,
+            upload.time_ns,
+            upload.display_names,
+            least_time_ns=_YEAR_NS if upload.app_name else 1,
+            owner=self._group[row.input].owner,
         )
 
 

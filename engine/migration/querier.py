@@ -138,8 +138,8 @@ class Querier:
 
     def merged(self, profile_type: str, selector: str, start_ms: int, end_ms: int) -> bytes:
         """All profiles of a range as one pprof, not compressed; empty when there are none."""
-        message = querier_pb2.MergeProfileRequest(
-            profile_type=profile_type, label_selector=selector, start=start_ms, end=end_ms
+        message = querier_pb2.SelectMergeProfileRequest(
+            profile_typeID=profile_type, label_selector=selector, start=start_ms, end=end_ms
         )
         return self._ask("SelectMergeProfile", message.SerializeToString(), PROTOBUF)
 

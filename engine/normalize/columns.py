@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ...schema import identity
 from ..trie import offsets_of
 
 IntArray = npt.NDArray[np.int64]
@@ -107,6 +108,13 @@ def distinct(values: npt.NDArray[Any]) -> Distinct:
     # Assigned back to front, so that the first of several rows stays.
     rows[code[::-1]] = np.arange(len(code) - 1, -1, -1)
     return Distinct(rows, code)
+
+
+def distinct_apart(hashes: U64Array, column: Column, owners: IntArray) -> Distinct:
+    """Group equal hashes of a column's rows, those of different lists' owners apart."""
+    if not len(owners) or (owners == owners[0]).all():
+        return distinct(hashes)
+    return distinct(identity.combine(hashes, column.spread(owners.astype(np.uint64))))
 
 
 def gather(starts: IntArray, lengths: IntArray) -> tuple[IntArray, IntArray]:

@@ -42,7 +42,11 @@ def read_headers(batch: pa.RecordBatch, strings: Strings, contexts: Sequence[Pro
     spoken = strings.texts(strings.resolve(comments.numbers(), comments.lengths, "comment"))
     plain["comments"] = pa.ListArray.from_arrays(pa.array(comments.offsets, pa.int32()), spoken)
     own_ts = batch.column("time_nanos").to_numpy()
-    ts = np.where(own_ts > 0, own_ts, np.array([context.time_ns for context in contexts], np.int64))
+    stamps, least = (
+        np.array([getattr(context, name) for context in contexts], np.int64)
+        for name in ("time_ns", "least_time_ns")
+    )
+    ts = np.where(own_ts >= least, own_ts, stamps)
     refuse(ts <= 0, "has no time: time_nanos is not set, and no other time is given")
     return Headers(_sample_types(batch, strings), _period_types(batch, strings), ts, plain)
 

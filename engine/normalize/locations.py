@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ...schema import identity, profile
 from .chains import Chains
-from .columns import BoolArray, Column, Distinct, IntArray, U64Array, distinct, gather, list_array
+from .columns import BoolArray, Column, Distinct, IntArray, U64Array, distinct_apart, gather, list_array
 from .functions import Functions, require_same
 from .ids import Ids
 from .mappings import Mappings
@@ -71,8 +71,8 @@ class Locations:
 
 @dataclass(frozen=True)
 class Context:
-    """What locations refer to; `service_hash` is of each profile's service name. `lenient` marks what refers to
-    nothing instead of refusing its profile.
+    """What locations refer to; `service_hash` is of each profile's service name, `owners` whose each profile is.
+    `lenient` marks what refers to nothing instead of refusing its profile.
     """
 
     functions: Functions
@@ -80,6 +80,7 @@ class Context:
     strings: Strings
     service_hash: U64Array
     lenient: bool
+    owners: IntArray
 
 
 def read_locations(batch: pa.RecordBatch, context: Context) -> Locations:
@@ -90,7 +91,7 @@ def read_locations(batch: pa.RecordBatch, context: Context) -> Locations:
     mapping_row, bad_mapping = _mapping_rows(column, context)
     who = _identify(column, lines, mapping_row, context)
     hashes = who.hash(_chain(lines))
-    known = distinct(hashes)
+    known = distinct_apart(hashes, column, context.owners)
     _verify(known, column, who, lines)
     mapping_hash = np.append(context.mappings.hash, np.uint64(0))[mapping_row]
     broken = [marks for marks in (bad_lines, bad_mapping) if marks is not None]

@@ -45,7 +45,7 @@ class RuleSet:
         labels = without_empty(context.labels)
         name, warning = context.name or labels.get(METRIC_NAME, ""), ""
         if not name:
-            name, warning = metric_name(sample_types, self.name)
+            name, warning = metric_name(sample_types, self.name, context.display_names)
         labels |= {SERVICE_NAME: service_of(labels), METRIC_NAME: name}
         return labels, warning
 

@@ -73,8 +73,12 @@ def service_of(labels: Mapping[str, str]) -> str:
     return labels.get(SERVICE_NAME) or UNKNOWN_SERVICE
 
 
-def metric_name(sample_types: Sequence[ValueType], rules: Rules) -> tuple[str, str]:
+def metric_name(
+    sample_types: Sequence[ValueType], rules: Rules, display_names: Mapping[str, str] = _DISPLAY
+) -> tuple[str, str]:
     """`__name__` of a profile that nobody named, from its sample types; and a warning, or nothing.
+
+    An agent's `display_names` replace Pyroscope's, all of them.
 
     Under the verbatim rules contentions stay what they are, since mutex and block profiles look the same.
     """
@@ -83,7 +87,8 @@ def metric_name(sample_types: Sequence[ValueType], rules: Rules) -> tuple[str, s
         return "wall", ""
     if rules == "verbatim" and set(names) <= {"contentions", "delay"}:
         return "contentions", _AMBIGUOUS
-    shown = [_DISPLAY.get(name, name) for name in names]
+    chosen = display_names or _DISPLAY
+    shown = [chosen.get(name) or name for name in names]
     return next(filter(None, map(_known_name, shown)), shown[-1] or "unknown"), ""
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ...schema import profile
 from .chains import Chains
-from .columns import BoolArray, Column, Distinct, IntArray, U64Array, distinct, gather, list_array
+from .columns import BoolArray, Column, Distinct, IntArray, U64Array, distinct_apart, gather, list_array
 from .functions import require_same
 from .ids import References
 from .locations import Locations
@@ -41,8 +41,10 @@ class Stacks:
         return pa.table([self.hash[rows], lists], schema=profile.STACKS), locations
 
 
-def read_stacks(samples: Column, locations: Locations, keep_depth: int, lenient: bool) -> Stacks:
-    """The stacks of all samples. Raises `BadProfiles`.
+def read_stacks(
+    samples: Column, locations: Locations, keep_depth: int, lenient: bool, owners: IntArray
+) -> Stacks:
+    """The stacks of all samples; `owners` says whose each profile is. Raises `BadProfiles`.
 
     `keep_depth` cuts deeper stacks at the leaf (0: none); `lenient` marks a sample that refers to nothing instead
     of refusing its profile.
@@ -61,7 +63,7 @@ def read_stacks(samples: Column, locations: Locations, keep_depth: int, lenient:
     # One more symbol, for references to nothing when there are no locations at all.
     symbols = np.append(locations.hash, np.uint64(0))
     hashes = Chains(found.values, base, symbols, frames.offsets[1:], lengths).hashes()
-    known = distinct(hashes)
+    known = distinct_apart(hashes, samples, owners)
     # Comparing every frame would double the work; blocks compare whole stacks when they merge batches.
     require_same(known, samples, [lengths], "stacks")
     return Stacks(hashes, known, frames, lengths, found, base, locations, broken)

@@ -197,9 +197,9 @@ def _body(method: str, raw: bytes, content_type: str) -> Mapping[str, Any]:
         body: dict[str, Any] = json.loads(raw)
         return body
     assert content_type == PROTOBUF
-    message = querier_pb2.MergeProfileRequest.FromString(raw)
+    message = querier_pb2.SelectMergeProfileRequest.FromString(raw)
     return {
-        "profileTypeID": message.profile_type,
+        "profileTypeID": message.profile_typeID,
         "labelSelector": message.label_selector,
         "start": message.start,
         "end": message.end,
