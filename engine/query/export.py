@@ -115,7 +115,14 @@ class Export:
     def require_exact_stacks(self) -> None:
         """Raise `RequestError` where frames were asked to change."""
         tree = self.request.tree
-        if tree.filter.active or tree.granularity != "function" or tree.delta or tree.call_site:
+        # Under these rules pprof leaves the stacks of other call sites out.
+        choosing = self.request.pprof.rules == "pyroscope" and self.request.format == "pprof"
+        if (
+            tree.filter.active
+            or tree.granularity != "function"
+            or tree.delta
+            or (tree.call_site and not choosing)
+        ):
             raise RequestError(
                 f"format {self.request.format!r} keeps exact stacks: frame filters, granularity, call site "
                 "and delta do not apply"

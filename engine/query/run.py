@@ -25,6 +25,7 @@ from ...schema.request import (
     Selection,
     SeriesLabelsRequest,
     SeriesRequest,
+    SpansRequest,
     TopRequest,
     TreeRequest,
 )
@@ -55,6 +56,7 @@ _ANSWERS: Mapping[type, tuple[str, str]] = MappingProxyType(
         LinesRequest: ("trees", "answer_lines"),
         SeriesRequest: ("series", "answer_series"),
         ProfilesRequest: ("series", "answer_profiles"),
+        SpansRequest: ("spans", "answer_spans"),
         LabelNamesRequest: ("labels", "label_names"),
         LabelValuesRequest: ("labels", "label_values"),
         SeriesLabelsRequest: ("labels", "series_labels"),

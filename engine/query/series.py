@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ...schema.errors import RequestError
 from ...schema.request import ProfilesRequest, Rows, SeriesRequest
+from .exemplars import largest_of_points
 from .snapshot import Resolved, Snapshot, resolve, resolve_all_types
 from .weights import Profiles, profiles_of
 
@@ -18,16 +19,20 @@ IntArray = npt.NDArray[np.int64]
 Labels = tuple[tuple[str, str], ...]
 
 _MAP = pa.map_(pa.string(), pa.string())
+_EXEMPLAR = pa.struct(
+    [("ts", pa.int64()), ("profile_id", pa.string()), ("value", pa.int64()), ("labels", _MAP)]
+)
 _POINTS = pa.schema([("labels", _MAP), ("ts", pa.int64()), ("value", pa.float64())])
 
 
 @dataclass(frozen=True)
 class _Points:
-    """Values by (group, tick number)."""
+    """Values by (group, tick number), and which point each profile is in."""
 
     group: IntArray
     tick: IntArray
     value: npt.NDArray[np.float64]
+    of_profile: IntArray
 
 
 def answer_series(snapshot: Snapshot, request: SeriesRequest) -> Rows:
@@ -53,7 +58,10 @@ def answer_series(snapshot: Snapshot, request: SeriesRequest) -> Rows:
         profiles, tick = profiles.take(inside), tick[inside]
     groups, group = _groups(snapshot, profiles, request.by)
     points = _sums(group, tick, profiles.rows.total, request.aggregate == "avg")
-    table = _ranked(groups, points, first_tick, request)
+    table, shown = _ranked(groups, points, first_tick, request)
+    if request.exemplars:
+        found = largest_of_points(snapshot, profiles, points.of_profile, request.by)
+        table = table.append_column("exemplar", pa.array(found, _EXEMPLAR).take(pa.array(shown)))
     return Rows(table, resolved.plan.profile_type, resolved.notes)
 
 
@@ -84,23 +92,26 @@ def _sums(group: IntArray, tick: IntArray, total: IntArray, average: bool) -> _P
     value = np.zeros(len(key), np.int64)
     np.add.at(value, point, total)
     mean = value / np.bincount(point, minlength=len(key)) if average else value.astype(np.float64)
-    return _Points(key // ticks, key % ticks, mean)
+    return _Points(key // ticks, key % ticks, mean, point.astype(np.int64))
 
 
-def _ranked(groups: Sequence[Labels], points: _Points, first_tick: int, request: SeriesRequest) -> pa.Table:
-    """Series by sum of values descending, then by labels; points ascending."""
+def _ranked(
+    groups: Sequence[Labels], points: _Points, first_tick: int, request: SeriesRequest
+) -> tuple[pa.Table, IntArray]:
+    """Series by sum of values descending, then by labels; points ascending; and which points these are."""
     sums = np.bincount(points.group, weights=points.value, minlength=len(groups))
     ranking = sorted(range(len(groups)), key=lambda g: (-sums[g], groups[g]))
     chosen = ranking[: request.limit] if request.limit else ranking
     rank = np.full(len(groups), -1, np.int64)
     rank[chosen] = np.arange(len(chosen))
-    keep = rank[points.group] >= 0
-    order = np.lexsort((points.tick[keep], rank[points.group][keep]))
-    group, tick, value = (column[keep][order] for column in (points.group, points.tick, points.value))
+    kept = np.flatnonzero(rank[points.group] >= 0)
+    shown = kept[np.lexsort((points.tick[kept], rank[points.group][kept]))]
+    group, tick, value = (column[shown] for column in (points.group, points.tick, points.value))
     labels = pa.array([list(labels) for labels in groups], _MAP).take(pa.array(group))
-    return pa.table(
+    table = pa.table(
         {"labels": labels, "ts": first_tick + tick * request.step_ns, "value": value}, schema=_POINTS
     )
+    return table, shown
 
 
 def answer_profiles(snapshot: Snapshot, request: ProfilesRequest) -> Rows:

@@ -18,6 +18,7 @@ from ..database import DuckDB
 from .opened import OpenBlock
 from .overlay import Overlays
 from .picked import picked_by
+from .picked_profiles import only_profiles
 from .plan import BlockScan, Plan, SeriesSpan, copies, overlapping_series, scan_of
 from .source import BlockSource, Weights
 
@@ -66,7 +67,7 @@ def resolve(snapshot: Snapshot, selection: Selection) -> Resolved:
     chosen = choose_series(snapshot, matchers, selection)
     profile_type, notes = _pick_type(snapshot, selection, known_types(snapshot, chosen))
     plan = plan_of(snapshot, selection, of_type(snapshot, chosen, profile_type), profile_type)
-    return Resolved(plan, Weights(excluded=find_copies(snapshot, plan)), notes)
+    return Resolved(plan, _weights(snapshot, plan, selection), notes)
 
 
 def resolve_all_types(snapshot: Snapshot, selection: Selection) -> Resolved:
@@ -77,7 +78,15 @@ def resolve_all_types(snapshot: Snapshot, selection: Selection) -> Resolved:
         profile_type = resolve_profile_type(selection.profile_type, known_types(snapshot, chosen))
         chosen = of_type(snapshot, chosen, profile_type)
     plan = plan_of(snapshot, selection, chosen, profile_type)
-    return Resolved(plan, Weights(excluded=find_copies(snapshot, plan)))
+    return Resolved(plan, _weights(snapshot, plan, selection))
+
+
+def _weights(snapshot: Snapshot, plan: Plan, selection: Selection) -> Weights:
+    """Every profile counts once; of named ones, only these. Raises `RequestError` for an id that is none."""
+    excluded = find_copies(snapshot, plan)
+    if not selection.profile_ids:
+        return Weights(excluded=excluded)
+    return only_profiles(snapshot.blocks, plan, excluded, selection.profile_ids)
 
 
 def choose_series(

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from ...schema.request import Selection, SqlRequest
-from ...schema.tables import TABLES
 from ..database import Query
 from ..database_face import EXCLUDED, FaceContents, prepare_face, tables_read_by
 from .snapshot import Snapshot, resolve_all_types
@@ -36,7 +35,7 @@ def face_contents(snapshot: Snapshot, text: str) -> FaceContents:
             if path is not None:
                 files.setdefault(name, []).append(path)
     metas = [block.meta for block in snapshot.blocks.values()]
-    return FaceContents(metas, files, {n: tables[n] for n in TABLES if n in tables}, _excluded(snapshot))
+    return FaceContents(metas, files, {n: tables[n] for n in wanted if n in tables}, _excluded(snapshot))
 
 
 def _excluded(snapshot: Snapshot) -> pa.Table | None:

@@ -8,7 +8,7 @@ locations; to count callees together, a location that is any stack's leaf loses 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +17,12 @@ from ....schema.proto import profile_pb2
 from ....schema.request import PprofOptions
 from ..export import Export, SampleType
 from ..profile_facts import ProfileFacts, profile_facts
+from .pprof_folding import OTHER, folder, starts_with
 from .pprof_mappings import MappingChoice
 
+_OTHER_FUNCTION = {"function_id": OTHER, "name": "other", "system_name": "", "filename": "", "start_line": 0}
+_OTHER_LINE = {"function_id": OTHER, "line": 0, "column": 0}
+_OTHER_LOCATION = {"location_id": OTHER, "is_folded": False, "lines": [_OTHER_LINE]}
 _PYROSCOPE_PERIODS = {"process_cpu": 1_000_000_000, "memory": 524_288}
 
 
@@ -43,9 +47,13 @@ def build_pprof(export: Export, options: PprofOptions) -> profile_pb2.Profile:
     if not len(partial.values) and options.rules == "pyroscope":
         return profile_pb2.Profile()
     facts = profile_facts(export)
-    writer = _Writer(partial, export.sample_types, MappingChoice(partial, facts.mappings))
+    choice = MappingChoice(partial, facts.mappings)
+    writer = _Writer(partial, export.sample_types, choice, options.rules == "pyroscope")
     if options.go_pgo:
         writer.keep_leaves(options.keep_locations, options.aggregate_callees)
+    elif options.rules == "pyroscope":
+        writer.keep_call_site(export.request.tree.call_site)
+        writer.fold(export.request.max_nodes)
     writer.write_samples()
     if options.rules == "pyroscope":
         _pyroscope_metadata(writer, export)
@@ -90,10 +98,16 @@ class _Sample:
 
 
 class _Writer:
-    """Fills one pprof message; ids and strings are numbered as they come up."""
+    """Fills one pprof message; ids and strings are numbered as they come up.
 
-    def __init__(self, partial: LocationPartial, types: list[SampleType], mappings: MappingChoice) -> None:
+    With `placeless`, what is in a mapping with function names has no address: nobody looks it up any more.
+    """
+
+    def __init__(
+        self, partial: LocationPartial, types: list[SampleType], mappings: MappingChoice, placeless: bool
+    ) -> None:
         self.message = profile_pb2.Profile()
+        self._placeless = placeless
         self.types = types
         self._strings: dict[str, int] = {}
         self._partial = partial
@@ -127,10 +141,46 @@ class _Writer:
         if aggregate_callees:
             self._without_line = {sample.locations[0] for sample in cut if sample.locations}
 
+    def keep_call_site(self, names: Sequence[str]) -> None:
+        """Keep the stacks that begin with these functions; none: all."""
+        if names:
+            frames = self._frames()
+            self._samples = {
+                sample: values
+                for sample, values in self._samples.items()
+                if starts_with(sample.locations, frames, names)
+            }
+
+    def fold(self, max_nodes: int) -> None:
+        """Cut stacks to the largest functions of the call tree (0: none is cut); equal ones become one."""
+        if not max_nodes:
+            return
+        stacks = ((sample.locations, values[0]) for sample, values in self._samples.items())
+        fold = folder(stacks, self._frames(), max_nodes)
+        cut: dict[_Sample, list[int]] = {}
+        for sample, values in self._samples.items():
+            short = _Sample(fold(sample.locations), 0)
+            known = cut.get(short)
+            cut[short] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
+        self._samples = cut
+
+    def _frames(self) -> Mapping[int, Sequence[str]]:
+        """The names of each location, the outermost first; without any, a name that no other has."""
+        functions = self._partial.functions
+        ids, names = (functions.column(name).to_pylist() for name in ("function_id", "name"))
+        named = dict(zip(ids, names, strict=True))
+        return {
+            row["location_id"]: [named[line["function_id"]] for line in reversed(row["lines"])]
+            or [f"<{row['location_id']}>"]
+            for row in self._partial.locations.select(["location_id", "lines"]).to_pylist()
+        }
+
     def write_samples(self) -> None:
         """Add every sample, with the locations and functions it uses."""
         locations = {row["location_id"]: row for row in self._partial.locations.to_pylist()}
+        locations[OTHER] = _OTHER_LOCATION
         functions = {row["function_id"]: row for row in self._partial.functions.to_pylist()}
+        functions[OTHER] = _OTHER_FUNCTION
         labelsets = {row["labelset_id"]: row["labels"] for row in self._partial.labelsets.to_pylist()}
         for sample, values in self._samples.items():
             ids = [self._location(locations[key], functions) for key in sample.locations]
@@ -149,7 +199,9 @@ class _Writer:
         if known is not None:
             return known
         number = self._locations[key] = len(self._locations) + 1
-        address, mapping_id = self._mappings.place(row)
+        address, mapping_id = (0, 0) if key == OTHER else self._mappings.place(row)
+        if self._placeless and mapping_id and self._mappings.written[mapping_id - 1]["has_functions"]:
+            address = 0
         written = self.message.location.add(
             id=number, mapping_id=mapping_id, address=address, is_folded=row["is_folded"]
         )
@@ -170,7 +222,8 @@ class _Writer:
 
     def _add_mapping(self, row: Mapping[str, Any]) -> None:
         names = {name: self.text(str(row[name])) for name in ("filename", "build_id")}
-        plain = {name: row[name] for name in row if name.startswith(("memory_", "file_offset", "has_"))}
+        kinds = ("has_",) if self._placeless and row["has_functions"] else ("memory_", "file_offset", "has_")
+        plain = {name: row[name] for name in row if name.startswith(kinds)}
         self.message.mapping.add(id=len(self.message.mapping) + 1, **names, **plain)
 
 
