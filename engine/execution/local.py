@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 from . import Death
-from .worker import Reply
+from .worker import IDLE_S, Reply
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,7 +47,10 @@ ATTEMPTS = 2
 _INLINE_ITEMS = 2
 _QUEUED_PER_WORKER = 2
 _CLOSE_S = 5
-_BOOT = "import sys; sys.path[:] = sys.argv[2:]; from {package}.worker import main; main(int(sys.argv[1]))"
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv[3:]; from {package}.worker import main; "
+    "main(int(sys.argv[1]), float(sys.argv[2]))"
+)
 
 
 @dataclass(eq=False)
@@ -56,6 +59,7 @@ class _Job:
 
     task: Callable[[Any], Any]
     item: Any
+    attempts: int = ATTEMPTS
     reply: bytes | None = None
     deaths: int = 0
     too_long: bool = False
@@ -63,16 +67,16 @@ class _Job:
     @property
     def done(self) -> bool:
         """Whether there is a reply, or no hope of one."""
-        return self.reply is not None or self.too_long or self.deaths >= ATTEMPTS
+        return self.reply is not None or self.too_long or self.deaths >= self.attempts
 
 
 class _Worker:
     """One process and its pipe."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle_s: float) -> None:
         self.pipe, theirs = Pipe()
         boot = _BOOT.format(package=__package__)
-        command = [sys.executable, "-c", boot, str(theirs.fileno()), *sys.path]
+        command = [sys.executable, "-c", boot, str(theirs.fileno()), str(idle_s), *sys.path]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -119,12 +123,16 @@ class _Worker:
 class LocalExecutor:
     """Worker processes. Not for use by several threads at once; `map` may be called while another is under way.
 
-    One or two items run in this process, since starting workers costs more, as long as no worker has died: what
-    killed one must not come here. `limit_s` is how many seconds an item may take in a worker; 0: any number.
+    With `inline`, one or two items run in this process, since starting workers costs more, as long as no worker has
+    died: what killed one must not come here. `limit_s` is how many seconds an item may take in a worker; 0: any number.
+    An item that has killed `attempts` workers is given up; a worker without work for `idle_s` seconds exits.
     """
 
     jobs: int = 0
     limit_s: float = 0
+    inline: bool = True
+    attempts: int = ATTEMPTS
+    idle_s: float = IDLE_S
     _workers: list[_Worker] = field(default_factory=list)
     _queue: deque[_Job] = field(default_factory=deque)
     _lost_a_worker: bool = False
@@ -135,13 +143,13 @@ class LocalExecutor:
         """The results in the order of the items; see `Executor`."""
         iterator = iter(items)
         first = list(itertools.islice(iterator, _INLINE_ITEMS + 1))
-        if len(first) <= _INLINE_ITEMS and not self._lost_a_worker:
+        if self.inline and len(first) <= _INLINE_ITEMS and not self._lost_a_worker:
             yield from map(task, first)
             return
         waiting: deque[_Job] = deque()
         try:
             for item in itertools.chain(first, iterator):
-                waiting.append(_Job(task, item))
+                waiting.append(_Job(task, item, self.attempts))
                 self._queue.append(waiting[-1])
                 self._assign()
                 if len(waiting) >= self._most_workers * _QUEUED_PER_WORKER:
@@ -175,7 +183,7 @@ class LocalExecutor:
             if idle is None:
                 if len(self._workers) >= self._most_workers:
                     return
-                idle = _Worker()
+                idle = _Worker(self.idle_s)
                 self._workers.append(idle)
             if idle.start(self._queue[0], self.limit_s):
                 self._queue.popleft()

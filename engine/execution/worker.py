@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 IDLE_S = 60
-"""A worker without work for so long exits; the next item starts another."""
+"""A worker without work for so long exits, unless it is told otherwise; the next item starts another."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Reply:
     error: Exception | None = None
 
 
-def main(file_descriptor: int) -> None:
+def main(file_descriptor: int, idle_s: float = IDLE_S) -> None:
     """Serve the pipe at a file descriptor."""
     # Ctrl-C goes to the whole process group; the parent decides what it means, and closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Connection(file_descriptor) as pipe:
-        while pipe.poll(IDLE_S):
+        while pipe.poll(idle_s):
             try:
                 task, item = pipe.recv()
             except EOFError:

@@ -7,7 +7,7 @@ in part order, stacks by how often a part uses them, functions by name. See `sch
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,11 @@ class BlockTables:
     meta: BlockMeta
     tables: Mapping[str, pa.Table]
 
+    @property
+    def size_bytes(self) -> int:
+        """About what is held in memory."""
+        return sum(int(table.nbytes) for table in self.tables.values())
+
 
 @dataclass(frozen=True)
 class BlockOrigin:
@@ -57,6 +62,37 @@ class BlockOrigin:
         return number & 0xFFFFFFFFFFFFFFFF
 
 
+class CollectedSymbols:
+    """What batches refer to, each thing once: series, stacks, locations, functions, mappings, label sets."""
+
+    def __init__(self) -> None:
+        self._known = {name: Lookup(schema, schema.names[0]) for name, schema in _SYMBOLS.items()}
+
+    @property
+    def stacks(self) -> Lookup:
+        """The stacks."""
+        return self._known["stacks"]
+
+    @property
+    def size_bytes(self) -> int:
+        """About what is held in memory."""
+        return sum(known.size_bytes for known in self._known.values())
+
+    def add(self, batch: NormalisedBatch) -> IntArray:
+        """Take a batch's symbols; where its stacks are. Raises `CorruptBlock` when two things have one hash."""
+        return {name: known.add(getattr(batch, name)) for name, known in self._known.items()}["stacks"]
+
+    def without_known(self, batch: NormalisedBatch) -> NormalisedBatch:
+        """The batch without symbols that are here. Raises `CorruptBlock` when two things have one hash."""
+        return replace(
+            batch, **{name: known.unknown(getattr(batch, name)) for name, known in self._known.items()}
+        )
+
+    def tables(self) -> Mapping[str, pa.Table]:
+        """Everything kept, in order of arrival."""
+        return {name: known.table() for name, known in self._known.items()}
+
+
 class BlockBuilder:
     """Collects batches for one block. Not thread-safe.
 
@@ -65,10 +101,11 @@ class BlockBuilder:
 
     def __init__(self) -> None:
         self._profiles: list[pa.Table] = []
+        self._profile_bytes = 0
         self._samples = SampleColumns()
         self._attempts: list[IntArray] = []
         self._attempt = 0
-        self._known = {name: Lookup(schema, schema.names[0]) for name, schema in _SYMBOLS.items()}
+        self._symbols = CollectedSymbols()
         self.profiles = 0
 
     @property
@@ -79,36 +116,45 @@ class BlockBuilder:
     @property
     def size_bytes(self) -> int:
         """About what the collected batches hold in memory."""
-        held = sum(int(table.nbytes) for table in self._profiles) + self._samples.size_bytes
-        return held + sum(known.size_bytes for known in self._known.values())
+        return self._profile_bytes + self._samples.size_bytes + self._symbols.size_bytes
 
     @property
     def build_bytes(self) -> int:
         """What `build` takes on top at most, when no two stacks share a caller: a node for every frame."""
-        return self._known["stacks"].size_bytes // _LOCATION_ID_BYTES * NODE_BYTES
+        return self._symbols.stacks.size_bytes // _LOCATION_ID_BYTES * NODE_BYTES
 
     def add(self, batch: NormalisedBatch, continues: bool = False) -> None:
         """Take a batch; `continues` says that its profiles are more of those in the batch before.
 
         Raises `CorruptBlock` when two different things have one hash.
         """
+        # What may raise comes first: a batch that cannot be taken leaves no profile behind.
+        stack_rows = self._symbols.add(batch)
+        self._samples.add(batch, stack_rows, self._symbols.stacks.rows_of)
         self._attempt += 0 if continues else 1
-        rows = {name: known.add(getattr(batch, name)) for name, known in self._known.items()}
         self._profiles.append(batch.profiles)
+        self._profile_bytes += int(batch.profiles.nbytes)
         self._attempts.append(np.full(len(batch.profiles), self._attempt, np.int64))
-        self._samples.add(batch, rows["stacks"], self._known["stacks"].rows_of)
         self.profiles += len(batch.profiles)
+
+    def without_known(self, batch: NormalisedBatch) -> NormalisedBatch:
+        """The batch without the symbols that earlier ones brought; `add` takes it all the same.
+
+        Raises `CorruptBlock` when two different things have one hash.
+        """
+        return self._symbols.without_known(batch)
 
     def build(self, origin: BlockOrigin) -> BlockTables:
         """Number, sort and lay out everything that was added; the builder is empty afterwards."""
         # Decoding a large profile leaves the pool with much that building cannot use.
         pa.default_memory_pool().release_unused()
-        symbols = {name: known.table() for name, known in self._known.items()}
+        symbols = self._symbols.tables()
         series = _number_series(symbols["series"])
         profiles = pa.concat_tables([profile.PROFILES.empty_table(), *self._profiles]).combine_chunks()
         attempts = np.concatenate([np.zeros(0, np.int64), *self._attempts])
         collected = self._samples.take_all()
         self._profiles, self._attempts, self._samples = [], [], SampleColumns()
+        self._profile_bytes = 0
         rows = arrange_samples(profiles, attempts, collected, series, symbols["labelsets"])
         functions, locations, mappings, symbol_tables = _number_symbols(symbols)
         tries = build_part_tries(rows.part_stacks, symbols["stacks"], symbol_tables)

@@ -54,6 +54,16 @@ class Lookup:
         rows[order] = self._rows[np.searchsorted(self._keys, wanted)]
         return rows
 
+    def unknown(self, table: pa.Table) -> pa.Table:
+        """The rows whose keys have not come before. Raises `CorruptBlock` when a known key brings other content."""
+        keys = table.column(self._key).to_numpy()
+        slot = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
+        known = self._keys[slot] == keys if len(self._keys) else np.zeros(len(keys), np.bool_)
+        if not known.any():
+            return table
+        self._compare(table.filter(pa.array(known)), self._rows[slot[known]])
+        return table.filter(pa.array(~known))
+
     def rows_of(self, keys: U64Array) -> IntArray:
         """Where keys that came before are in `table()`. Raises `CorruptBlock` for one that did not."""
         slot = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))

@@ -1,0 +1,1 @@
+"""The head: profiles that are durable and not yet in a block."""
