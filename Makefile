@@ -18,7 +18,10 @@ PINS := .cache/pins
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: $(BASE_STAMP)  ## Install, ingest sample profiles, show them; writes demo/flame.html.
+# The SDK is what a user would profile with, no part of this project: it is not pinned, and may be missing.
+demo: $(BASE_STAMP)  ## Install, ingest sample profiles, show them, profile a program; writes demo/flame.html.
+	@$(BIN)/python -c 'import pyroscope' 2>/dev/null || \
+		timeout 60 $(BIN)/pip install --quiet --disable-pip-version-check pyroscope-io 2>/dev/null || true
 	@$(BIN)/flameduck demo
 
 test: $(TEST_STAMP) browser  ## Install what tests need, run the linters, the type checker and every test.
@@ -54,7 +57,7 @@ format: $(TEST_STAMP)  ## Let ruff rewrite what it can.
 
 pins:  ## Resolve the requirements anew and pin them with hashes.
 	@test -x $(PINS)/bin/uv || { $(PYTHON) -m venv $(PINS) && $(PINS)/bin/pip install --quiet uv; }
-	$(PINS)/bin/uv pip compile $(PIN_FLAGS) --output-file requirements/base.txt pyproject.toml
+	$(PINS)/bin/uv pip compile $(PIN_FLAGS) --extra server --output-file requirements/base.txt pyproject.toml
 	$(PINS)/bin/uv pip compile $(PIN_FLAGS) --extra test --output-file requirements/test.txt pyproject.toml
 
 # Universal: one file for every platform and Python from 3.11 on. No header and no index, so that no host is named.

@@ -31,6 +31,8 @@ V2 = '{service_name="orders",version="v2"}'
 def command(data: str | None, output: str) -> None:
     """Ingest sample profiles and ask the usual questions; each command is printed before it runs.
 
+    Where the server and Pyroscope's Python SDK are installed, a program is profiled too.
+
     \b
     Example:
       flameduck demo
@@ -49,7 +51,32 @@ def command(data: str | None, output: str) -> None:
         _run("types", "--store", store)
         _ask(V1, "cpu", store, page)
         _run("diff", "-q", V1, "--vs-query", V2, "--type", "cpu", "--normalize", "-n", "8", "--store", store)
+    _show_server(store, target)
     click.echo(f"\nThe store is in {store}. Open {page} in a browser.")
+
+
+def _show_server(store: str, target: Path) -> None:
+    """Start a server over the store, let a program push to it, and ask about that program."""
+    from .demo_server import demo_server, missing_module, run_program
+
+    missing = missing_module()
+    if missing:
+        click.echo(f"\nThe server is not shown: {missing} is not installed.")
+        return
+    log = target / "server.log"
+    with demo_server(store, log) as url:
+        if not url:
+            click.echo(f"\nThe server did not start; {log} says why.")
+            return
+        click.secho(f"\n$ flameduck serve --store {store} --http-port {url.rpartition(':')[2]} &", bold=True)
+        click.echo(
+            "A program that is busy for four seconds pushes its profile through Pyroscope's Python SDK."
+        )
+        fault = run_program(url)
+        if fault:
+            click.echo(f"The program failed: {fault}")
+            return
+        _run("top", "-q", '{service_name="live"}', "--type", "cpu", "--limit", "5", "--url", url)
 
 
 def _shipped(folder: Path) -> Iterator[tuple[str, ...]]:

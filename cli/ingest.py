@@ -36,7 +36,7 @@ class SaidOptions:
     @property
     def labels(self) -> dict[str, str]:
         """The labels alone. Raises a usage error."""
-        return dict(map(_label, self.label))
+        return labels_of(self.label)
 
     def upload_options(self) -> UploadOptions:
         """The same as the engine takes it. Raises `InvalidTime`, or a usage error on a label."""
@@ -165,6 +165,11 @@ def _ingest_source(
         return migrate(database, source, taken, said.labels, jobs)
     finally:
         database.close()
+
+
+def labels_of(texts: Sequence[str]) -> dict[str, str]:
+    """Labels as they were typed. Raises a usage error."""
+    return dict(map(_label, texts))
 
 
 def _label(text: str) -> tuple[str, str]:

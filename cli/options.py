@@ -116,12 +116,14 @@ _FILES = click.argument("files", nargs=-1, metavar="[FILES]...", type=click.Path
 _STORE = click.option(
     "-s",
     "--store",
+    "--url",
+    "store",
     envvar="FLAMEDUCK_STORE",
     default=DEFAULT_STORE,
     show_default=True,
     show_envvar=True,
     metavar="URL",
-    help="A directory or a URL (s3://, gs://, memory://) that holds profiles.",
+    help="A directory or a URL (s3://, gs://, memory://) that holds profiles, or a server (http://).",
 )
 _TENANT = click.option(
     "--tenant",

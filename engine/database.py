@@ -6,7 +6,9 @@ to one thread at a time; threads take a session each. DuckDB's errors become our
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -31,22 +33,39 @@ _PERFECT_HASH_BITS = 22
 _HARMFUL_OPTIMIZERS = "partial_aggregate_pushdown"
 """Groups whole tables of stacks and nodes before it joins them: `top` over 60 blocks took 2.2 s, not 1.2."""
 
-_ANSWERING = frozenset({"SELECT", "EXPLAIN", "MULTI"})
-"""What a user's query may be. MULTI is PIVOT, which DuckDB runs as several statements."""
+_WRAPPING = frozenset({"EXPLAIN", "MULTI"})
+"""Statements that may hold a query or something else. MULTI has a PIVOT in it, which runs as several statements."""
+
+_COMMENTS = r"\s*(?:(?:--[^\n]*\n|/\*.*?\*/)\s*)*"
+_EXPLAIN = re.compile(
+    _COMMENTS + r"EXPLAIN\s+(ANALYZE\s+)?(\(\s*(ANALYZE|FORMAT)\b[^()]*\)\s*)?", re.IGNORECASE | re.DOTALL
+)
+_HIDING = ("copy", "query", "json_execute")
+_WRITING = re.compile("COPY|JSON_EXECUTE|INSERT|DELETE|UPDATE|MERGE|CREATE")
+_BATCH_ROWS = 10_000
 
 
 @dataclass(frozen=True)
 class DatabaseLimits:
     """What one DuckDB instance may use; None leaves DuckDB's default (all cores, 80 % of memory).
 
-    `readable_directories` None lets SQL read any file of this machine, as suits a person at their own prompt;
-    a tuple confines it to these directories and forbids extensions.
+    `temp_bytes` is how much SQL may spill. `home` is where DuckDB looks for what a person keeps (secrets,
+    extensions); None: where that person does.
     """
 
     threads: int | None = None
     memory_bytes: int | None = None
     temp_directory: str | None = None
-    readable_directories: tuple[str, ...] | None = None
+    temp_bytes: int | None = None
+    home: str | None = None
+
+
+@dataclass(frozen=True)
+class AnswerLimits:
+    """How large one answer may become."""
+
+    rows: int
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -91,6 +110,13 @@ class DuckDB:
             if query.name not in self._scripts:
                 session.run(query)
                 self._scripts.add(query.name)
+
+    def confine(self, paths: Sequence[str]) -> None:
+        """Let SQL read these files alone from now on, no extension, and no setting be changed. For good."""
+        with _errors_of("confine"):
+            self._connection.execute("SET GLOBAL allowed_paths = $paths", {"paths": list(paths)})
+            self._connection.execute("SET GLOBAL enable_external_access = false")
+            self._connection.execute("SET GLOBAL lock_configuration = true")
 
     def register_filesystem(self, filesystem: object) -> None:
         """Let SQL read URLs through an fsspec file system, whose files must be safe under threads."""
@@ -137,24 +163,65 @@ class Session:
             for name in tables:
                 self._cursor.unregister(name)
 
-    def answer(self, query: Query, parameters: Mapping[str, object] = NO_PARAMETERS) -> pa.Table:
+    def answer(
+        self,
+        query: Query,
+        parameters: Mapping[str, object] = NO_PARAMETERS,
+        limits: AnswerLimits | None = None,
+    ) -> pa.Table:
         """The answer of a query that a user wrote: one statement, which only reads.
 
-        Raises `InvalidSql` for anything else, and for parameters that are missing or not named in it.
+        Raises `InvalidSql` for anything else, for parameters that are missing or not named in it, and for an
+        answer over the limits, before it is whole. Limits are for strangers, whose plans are looked at as well.
         """
         with _errors_of(query.name):
             statement = self._only_statement(query)
-            if statement.type.name not in _ANSWERING:
-                raise InvalidSql(f"{query.name}: only queries are allowed here, not {statement.type.name}")
+            inner = self._checked_inner(query, statement)
             unknown = ", ".join(f"${name}" for name in sorted(set(parameters) - statement.named_parameters))
             if unknown:
                 raise InvalidSql(f"{query.name}: the query has no parameter {unknown}")
             # A CTE may hold an INSERT, which the parser calls a SELECT all the same.
             self._cursor.execute("BEGIN TRANSACTION READ ONLY")
             try:
-                return self._fetch(statement, parameters)
+                if limits is not None:
+                    self._check_plan(query, inner, parameters)
+                return self._fetch(statement, parameters, limits)
             finally:
                 self._cursor.execute("ROLLBACK")
+
+    def _checked_inner(self, query: Query, statement: duckdb.Statement) -> str:
+        """The text of the query in a statement. Raises `InvalidSql` for a statement that is no query.
+
+        What is explained is carried out under ANALYZE, and PIVOT may stand within COPY or CREATE: of those two, what
+        remains must parse as a subquery, which only a query does.
+        """
+        kind, text = _kind(statement), statement.query.strip().rstrip(";")
+        if kind == "SELECT":
+            return text
+        if kind in _WRAPPING:
+            inner = _EXPLAIN.sub("", text, count=1)
+            try:
+                inside = self._cursor.extract_statements(f"FROM ({inner}\n)")
+                if [_kind(one) for one in inside] in (["SELECT"], ["MULTI"]):
+                    return inner
+            except _duckdb_errors():
+                kind = "what it runs" if kind == "MULTI" else kind
+        raise InvalidSql(f"{query.name}: only queries are allowed here, not {kind or 'this'}")
+
+    def _check_plan(self, query: Query, inner: str, parameters: Mapping[str, object]) -> None:
+        """Raises `InvalidSql` for a query of a stranger whose plan writes a file, or runs SQL made from text.
+
+        A WITH clause may hold a COPY, which a read-only transaction does not mind. To plan a PIVOT is to run a part
+        of it, so that one may not even have the words that could hide a COPY.
+        """
+        statement = self._only_statement(Query(query.name, f"EXPLAIN (FORMAT json)\n{inner}"))
+        hiding = next((word for word in _HIDING if word in inner.lower()), None)
+        if _kind(statement) == "MULTI" and hiding is not None:
+            raise InvalidSql(f"{query.name}: PIVOT and {hiding!r} do not go together here")
+        rows = self._cursor.execute(statement, _named(statement, parameters)).fetchall()
+        written = [name for _, plan in rows for name in _operators(json.loads(plan)) if _WRITING.search(name)]
+        if written:
+            raise InvalidSql(f"{query.name}: only queries are allowed here, not {written[0]}")
 
     def run(self, query: Query, parameters: Mapping[str, object] = NO_PARAMETERS) -> None:
         """Run a script of our own, statement by statement, each with the parameters that it names."""
@@ -181,12 +248,21 @@ class Session:
             raise InvalidSql(f"{query.name}: expected one statement, found {len(statements)}")
         return statements[0]
 
-    def _fetch(self, statement: duckdb.Statement, parameters: Mapping[str, object]) -> pa.Table:
+    def _fetch(
+        self,
+        statement: duckdb.Statement,
+        parameters: Mapping[str, object],
+        limits: AnswerLimits | None = None,
+    ) -> pa.Table:
         relation = self._cursor.sql(statement, params=_named(statement, parameters) or None)
         if relation is None:
             return pa.table({})
         huge = [str(kind) == "HUGEINT" for kind in relation.types]
-        table = relation.to_arrow_table()
+        if limits is None:
+            table = relation.to_arrow_table()
+        else:
+            with relation.to_arrow_reader(_BATCH_ROWS) as reader:
+                table = pa.Table.from_batches(_bounded(reader, limits), reader.schema)
         return _with_bigint(table, huge) if any(huge) else table
 
 
@@ -201,11 +277,6 @@ def connect(limits: DatabaseLimits | None = None) -> DuckDB:
         connection.execute("SET GLOBAL parquet_metadata_cache = true")
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         connection.execute("SET GLOBAL disabled_optimizers = $names", {"names": _HARMFUL_OPTIMIZERS})
-        if limits.readable_directories is not None:
-            directories = {"directories": list(limits.readable_directories)}
-            connection.execute("SET GLOBAL allowed_directories = $directories", directories)
-            connection.execute("SET GLOBAL enable_external_access = false")
-            connection.execute("SET GLOBAL lock_configuration = true")
     return DuckDB(connection)
 
 
@@ -221,7 +292,25 @@ def _config(limits: DatabaseLimits) -> dict[str, str | bool | int | float | list
         config["memory_limit"] = f"{limits.memory_bytes}B"
     if limits.temp_directory is not None:
         config["temp_directory"] = limits.temp_directory
+    if limits.temp_bytes is not None:
+        config["max_temp_directory_size"] = f"{limits.temp_bytes}B"
+    if limits.home is not None:
+        config |= {"home_directory": limits.home, "secret_directory": f"{limits.home}/secrets"}
+        config |= {"allow_persistent_secrets": False, "extension_directory": f"{limits.home}/extensions"}
     return config
+
+
+def _bounded(batches: Iterable[pa.RecordBatch], limits: AnswerLimits) -> Iterator[pa.RecordBatch]:
+    """The batches, as long as they are within limits. Raises `InvalidSql`."""
+    rows = size_bytes = 0
+    for batch in batches:
+        rows += batch.num_rows
+        size_bytes += batch.nbytes
+        if rows > limits.rows:
+            raise InvalidSql(f"the answer has more than {limits.rows} rows: add a LIMIT")
+        if size_bytes > limits.size_bytes:
+            raise InvalidSql(f"the answer has more than {limits.size_bytes} bytes: select less")
+        yield batch
 
 
 def _named(statement: duckdb.Statement, parameters: Mapping[str, object]) -> dict[str, object]:
@@ -239,6 +328,31 @@ def _with_bigint(table: pa.Table, huge: list[bool]) -> pa.Table:
                 continue
             table = table.set_column(position, name, column)
     return table
+
+
+def _operators(plan: object) -> Iterator[str]:
+    """The names of all operators in a plan."""
+    if isinstance(plan, list):
+        for one in plan:
+            yield from _operators(one)
+    elif isinstance(plan, dict):
+        yield str(plan.get("name", ""))
+        yield from _operators(plan.get("children", []))
+
+
+def _kind(statement: duckdb.Statement) -> str:
+    """The kind of a statement; empty for those that DuckDB's Python package has no name for."""
+    try:
+        return str(statement.type.name)
+    except ValueError:
+        return ""
+
+
+def _duckdb_errors() -> type[Exception]:
+    """The class of all of DuckDB's errors."""
+    import duckdb
+
+    return duckdb.Error
 
 
 @contextmanager

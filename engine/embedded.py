@@ -46,7 +46,7 @@ _FILES_ULID = "0" * 26
 """The name of the one block that files are, which is never stored."""
 
 
-class _Engine:
+class Engine:
     """What a store and loose files have in common: one DuckDB, and answers from a snapshot."""
 
     def __init__(self, settings: Settings) -> None:
@@ -92,7 +92,7 @@ class _Engine:
             self._database.close()
 
 
-class StoreDatabase(_Engine):
+class StoreDatabase(Engine):
     """One tenant of a store. Each call sees one catalog version; safe for several threads."""
 
     def __init__(self, blocks: BlockSet, settings: Settings) -> None:
@@ -117,7 +117,7 @@ class StoreDatabase(_Engine):
             return ingest(self.blocks, uploads, executor, options, bounds)
 
 
-class FilesDatabase(_Engine):
+class FilesDatabase(Engine):
     """Profile files without a store: one block in memory. `refused` and `warnings` are about the files."""
 
     def __init__(self, block: OpenBlock, settings: Settings, read: Outcome) -> None:
@@ -126,6 +126,15 @@ class FilesDatabase(_Engine):
         self._default_type = _default_type(block)
         self.refused = tuple(read.refused)
         self.warnings = tuple(read.warnings)
+
+    @property
+    def profile_types(self) -> list[str]:
+        """The types of the profiles, in the order of the files."""
+        profiles = self._block.block.table("profiles", ["series", "type_no"])
+        types = self._block.index.profile_type.take(profiles.column("series").combine_chunks())
+        order = np.argsort(profiles.column("type_no").to_numpy(), kind="stable")
+        found: list[str] = types.take(pa.array(order)).unique().to_pylist()
+        return found
 
     def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
         blocks = {self._block.ulid: self._block}

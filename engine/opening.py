@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from ..schema.errors import InputError, RequestError
+from ..schema.errors import InputError
 from ..schema.profile import Upload
 from ..schema.request import Database, Refused
+from ..schema.tenant import ANONYMOUS, HEAD, SERVER_NOTE
+from .served import ServedStore, running_server
 from .settings import load_settings
 from .uploads import UploadOptions, Uploads, What, directory_files, is_url
 
@@ -74,8 +76,9 @@ def is_store(where: str) -> bool:
 
 
 def holds_store(directory: Path) -> bool:
-    """Whether some tenant has a catalog, or blocks, below a directory."""
-    return any(next(directory.glob(pattern), None) is not None for pattern in ("*/catalog", "*/blocks"))
+    """Whether some tenant has a catalog, or blocks, below a directory, or a server its head."""
+    signs = ("*/catalog", "*/blocks", HEAD, SERVER_NOTE)
+    return any(next(directory.glob(pattern), None) is not None for pattern in signs)
 
 
 def _looks_like_files(path: Path) -> bool:
@@ -83,12 +86,20 @@ def _looks_like_files(path: Path) -> bool:
 
 
 def open_store(where: str, tenant: str) -> Database:
-    """The database over a store. Raises `RequestError` for a server's URL."""
+    """The database over a store, or over a running server by its URL."""
     if where.startswith(("http://", "https://")):
-        raise RequestError(f"{where}: a server cannot be asked by this version; open the store itself")
+        from .client import ClientDatabase
+
+        return ClientDatabase(where, tenant)
     from .embedded import open_embedded
 
-    return open_embedded(where, tenant, load_settings())
+    store = open_embedded(where, tenant, load_settings())
+    server = None if is_url(where) else running_server(where.removeprefix("file://"))
+    if server is None or (tenant != ANONYMOUS and not server.multitenancy):
+        return store
+    from .client import ClientDatabase
+
+    return ServedStore(ClientDatabase(server.url, tenant), store)
 
 
 def open_profiles(*groups: Uploads) -> Opened:

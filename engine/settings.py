@@ -9,15 +9,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..schema.errors import SettingsError
 
 PREFIX = "FLAMEDUCK_"
+_TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _NOT_SETTINGS = {"FLAMEDUCK_STORE", "FLAMEDUCK_TENANT", "FLAMEDUCK_SETTINGS"}
 
 
-def _setting(default: Any, help_text: str) -> Any:
+def setting(default: Any, help_text: str) -> Any:
+    """A field of a settings class."""
     return field(default=default, metadata={"help": help_text})
 
 
@@ -25,18 +27,18 @@ def _setting(default: Any, help_text: str) -> Any:
 class Settings:
     """What the engine may use, in one process."""
 
-    memory_bytes: int = _setting(1 << 30, "memory for SQL and for the samples of a block being written")
-    threads: int = _setting(0, "threads for SQL; 0: one a core")
-    jobs: int = _setting(0, "worker processes that decode; 0: one a core")
-    decode_seconds: int = _setting(300, "time for a worker to decode a file, or some small ones; 0: no limit")
-    open_blocks_bytes: int = _setting(1 << 30, "memory for the indexes and tries of blocks that stay open")
-    block_samples: int = _setting(6_000_000, "samples of a block at most, one profile apart")
-    max_file_bytes: int = _setting(1 << 30, "inflated size of one profile file at most")
-    temp_directory: str = _setting("", "where SQL spills; empty: the system's")
-    cache_directory: str = _setting(
+    memory_bytes: int = setting(1 << 30, "memory for SQL and for the samples of a block being written")
+    threads: int = setting(0, "threads for SQL; 0: one a core")
+    jobs: int = setting(0, "worker processes that decode; 0: one a core")
+    decode_seconds: int = setting(300, "time for a worker to decode a file, or some small ones; 0: no limit")
+    open_blocks_bytes: int = setting(1 << 30, "memory for the indexes and tries of blocks that stay open")
+    block_samples: int = setting(6_000_000, "samples of a block at most, one profile apart")
+    max_file_bytes: int = setting(1 << 30, "inflated size of one profile file at most")
+    temp_directory: str = setting("", "where SQL spills; empty: the system's")
+    cache_directory: str = setting(
         "", "where blocks of a remote store are kept; empty: the user's cache directory"
     )
-    cache_bytes: int = _setting(8 << 30, "disk for blocks of a remote store")
+    cache_bytes: int = setting(8 << 30, "disk for blocks of a remote store")
 
     @property
     def spill_directory(self) -> str:
@@ -54,20 +56,79 @@ class Settings:
         return Path(base) / "flameduck" / "blocks"
 
 
+@dataclass(frozen=True)
+class ServerSettings:
+    """Settings of the server's roles in one process."""
+
+    http_host: str = setting("127.0.0.1", "address to listen on")
+    http_port: int = setting(4040, "port for HTTP, Connect and gRPC")
+    otlp_port: int = setting(4317, "further port, where collectors look for gRPC; 0: none")
+    data_dir: str = setting("", "local directory of the head; empty: inside a local store")
+    group_window_ms: int = setting(30, "how long a push waits for others to be decoded with it")
+    group_profiles: int = setting(64, "profiles that are decoded together at most")
+    group_bytes: int = setting(4 << 20, "bytes of profiles that are decoded together at most")
+    decode_workers: int = setting(1, "worker processes that decode pushes")
+    queue_bytes: int = setting(64 << 20, "bytes of pushes that wait at most; more are refused with 429")
+    head_bytes: int = setting(1 << 30, "memory of the head at most; more pushes are refused with 429")
+    flush_age_s: int = setting(60, "a flush begins when the oldest profile in the head is so old")
+    flush_samples: int = setting(6_000_000, "a flush begins at so many samples in the head")
+    flush_bytes: int = setting(256 << 20, "a flush begins when the head holds so much memory")
+    merge_every_s: int = setting(30, "how often small blocks are looked for, to be merged; 0: never")
+    merge_samples: int = setting(2_000_000, "samples of a block that small ones are merged into, at most")
+    query_concurrency: int = setting(4, "questions that are answered at a time")
+    sql_concurrency: int = setting(2, "SQL statements over HTTP that run at a time; more wait")
+    sql_seconds: int = setting(30, "time for one SQL statement over HTTP")
+    sql_memory_bytes: int = setting(512 << 20, "memory for one SQL statement over HTTP")
+    sql_temp_bytes: int = setting(4 << 30, "disk that one SQL statement over HTTP may spill to")
+    sql_rows: int = setting(1_000_000, "rows that one SQL statement over HTTP may answer with")
+    sql_answer_bytes: int = setting(128 << 20, "bytes that one SQL statement over HTTP may answer with")
+    access_file: str = setting("", "TOML file of tokens and users; empty: anybody may do anything")
+    limits_file: str = setting(
+        "", "TOML file of limits by tenant, read again when it changes; empty: the defaults"
+    )
+    tls_certificate: str = setting("", "PEM file of the certificate chain; empty: no TLS")
+    tls_key: str = setting("", "PEM file of the certificate's key")
+    stop_seconds: int = setting(30, "how long a stop waits for requests before it flushes")
+    multitenancy: bool = setting(False, "take the tenant from X-Scope-OrgID; else all data is of `anonymous`")
+    log_level: str = setting("info", "debug, info, warning or error")
+    slow_ms: int = setting(5000, "requests that take longer are logged")
+    self_profile: bool = setting(False, "profile the server itself into tenant `_self`")
+    body_limit_bytes: int = setting(256 << 20, "size of a request's body, inflated, at most")
+
+
+Kind = TypeVar("Kind", Settings, ServerSettings)
+
+
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process. Raises `SettingsError` that names the setting, its value and the reason."""
-    environment = os.environ if environment is None else environment
-    known = {f.name: f for f in fields(Settings)}
+    """The engine's settings. Raises `SettingsError` that names the setting, its value and the reason."""
+    return _load(Settings, os.environ if environment is None else environment, {})
+
+
+def load_server_settings(
+    given: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> ServerSettings:
+    """The server's settings; `given` ones come before all others. Raises `SettingsError`."""
+    return _load(ServerSettings, os.environ if environment is None else environment, given)
+
+
+def _load(kind: type[Kind], environment: Mapping[str, str], given: Mapping[str, Any]) -> Kind:
+    known = {f.name: f for f in fields(kind)}
+    # One file holds the settings of both classes.
+    every = {f.name: f for one in (Settings, ServerSettings) for f in fields(one)}
     values: dict[str, Any] = {}
     path = environment.get("FLAMEDUCK_SETTINGS", "")
     if path:
         for name, value in _read_file(path).items():
-            values[name] = _checked(_known(known, name, path), value, path)
+            checked = _checked(_known(every, name, path), value, path)
+            if name in known:
+                values[name] = checked
     for variable, text in environment.items():
         name = variable.removeprefix(PREFIX).lower()
         if variable.startswith(PREFIX) and variable not in _NOT_SETTINGS and name in known:
             values[name] = _parsed(known[name], text, variable)
-    return Settings(**values)
+    for name, value in given.items():
+        values[name] = _checked(known[name], value, f"--{name.replace('_', '-')}")
+    return kind(**values)
 
 
 def _read_file(path: str) -> Mapping[str, Any]:
@@ -92,6 +153,10 @@ def _known(known: Mapping[str, Field[Any]], name: str, origin: str) -> Field[Any
 def _parsed(setting: Field[Any], text: str, origin: str) -> Any:
     if isinstance(setting.default, str):
         return text
+    if isinstance(setting.default, bool):
+        if text.lower() not in _TRUTH:
+            raise SettingsError(f"{origin}: {text!r} is neither true nor false")
+        return _TRUTH[text.lower()]
     try:
         return _checked(setting, int(text), origin)
     except ValueError:

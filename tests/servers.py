@@ -32,7 +32,7 @@ class GatewayBuild:
 
     def start(self) -> None:
         """Begin to build it, if it is not there and Go is."""
-        go = _go()
+        go = find_go()
         if self.program.exists() or self._build is not None or go is None:
             return
         self._output.mkdir(parents=True)
@@ -161,7 +161,7 @@ def _needs_s3(test: pytest.Function) -> bool:
     return "s3_server" in test.fixturenames or "s3" in turns
 
 
-def _go() -> str | None:
+def find_go() -> str | None:
     """Go of this Python environment, else of the machine."""
     own = Path(sys.executable).parent / "go"
     return str(own) if own.exists() else shutil.which("go")

@@ -19,6 +19,15 @@ BROAD_EXCEPTS = {
     "engine/execution/worker.py::_answer",  # a process boundary: the parent raises the error
     "engine/execution/worker.py::_pickled_error",  # an error that cannot travel is told by its text
     "engine/plugins.py::blamed",  # code of other packages: what it raises becomes a message that names the package
+    "engine/services/decoding.py::_serve",  # a thread that all pushes wait for: they are told, and it goes on
+    "engine/services/ingester.py::_commit",  # likewise
+    "engine/services/http/plain.py::answer",  # a process boundary: a bug is logged and answered without its text
+    "engine/services/http/rpc.py::intercept_unary",  # likewise
+    # Threads that every push, flush or merge waits for: what nobody foresaw is logged, answered and survived.
+    "engine/services/compactor.py::run_once",
+    "engine/services/decoding.py::_alone",
+    "engine/services/decoding.py::_outcomes",
+    "engine/services/ingester.py::_flush_all",
     "engine/formats/pprof.py::work",  # a panic of the Rust decoder derives from BaseException alone
 }
 # Written so that this file does not name them itself.

@@ -37,7 +37,7 @@ def run(*words: str, stdin: bytes = b"", **environment: str) -> subprocess.Compl
         (["nothing"], 2, "flameduck: No such command 'nothing'"),
         (["sql", "SELECT nothing", "before.pb.gz"], 2, "flameduck: "),
         (["top", "before.pb.gz", "-o", "no/such/folder"], 1, "flameduck: no/such/folder: No such file"),
-        (["top", "--store", "http://localhost:4040"], 2, "flameduck: http://localhost:4040: "),
+        (["top", "--store", "http://localhost:1"], 1, "flameduck: http://localhost:1: "),
     ],
 )
 def test_exit_codes_and_one_line_errors(files: Path, words: list[str], code: int, complaint: str) -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from flameduck.engine.database import DatabaseLimits, DuckDB, Query, Session, connect, query_file
+from flameduck.engine.database import (
+    AnswerLimits,
+    DatabaseLimits,
+    DuckDB,
+    Query,
+    Session,
+    connect,
+    query_file,
+)
 from flameduck.schema.errors import InvalidSql, StorageError, Unavailable
 
 
@@ -75,6 +83,7 @@ def test_sums_are_bigint_where_they_fit(
         "VALUES (1)",
         "DESCRIBE SELECT 1",
         "EXPLAIN SELECT 1",
+        "-- why\n/* is it */ EXPLAIN SELECT 1",
         "PIVOT (FROM range(2) AS t(a)) ON a USING sum(a)",
         "SELECT 1; -- done",
     ],
@@ -156,18 +165,66 @@ def test_memory_is_limited(tmp_path: Path) -> None:
             session.answer(sql("SELECT list(x) FROM range(100000000) AS t(x)"))
 
 
-def test_confined_to_directories(tmp_path: Path) -> None:
-    allowed, other = tmp_path / "allowed", tmp_path / "other"
-    for directory in (allowed, other):
-        directory.mkdir()
-        (directory / "a.csv").write_text("a\n1\n")
-    limits = DatabaseLimits(threads=1, readable_directories=(str(allowed),))
-    with connect(limits) as opened, opened.session() as session:
-        assert session.answer(sql(f"FROM '{allowed}/a.csv'")).to_pydict() == {"a": [1]}
+def test_confined_to_some_files(tmp_path: Path) -> None:
+    allowed, other = tmp_path / "allowed.csv", tmp_path / "other.csv"
+    for path in (allowed, other):
+        path.write_text("a\n1\n")
+    with connect(DatabaseLimits(threads=1)) as opened, opened.session() as session:
+        opened.confine([str(allowed)])
+        assert session.answer(sql(f"FROM '{allowed}'")).to_pydict() == {"a": [1]}
         with pytest.raises(InvalidSql, match="file system operations are disabled"):
-            session.answer(sql(f"FROM '{other}/a.csv'"))
+            session.answer(sql(f"FROM '{other}'"))
         with pytest.raises(InvalidSql, match="locked"):
             session.run(sql("SET GLOBAL enable_external_access = true"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{file}'",
+        "EXPLAIN (ANALYZE, FORMAT json) COPY (SELECT 1) TO '{file}'",
+        "/* EXPLAIN */ EXPLAIN ANALYZE COPY (SELECT 1) TO '{file}'",
+        "EXPLAIN COPY (SELECT 1) TO '{file}'",
+        "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
+        "COPY (PIVOT (SELECT 1 AS a, 2 AS b) ON a USING sum(b)) TO '{file}'",
+        "EXPLAIN ANALYZE COPY (PIVOT (SELECT 1 AS a, 2 AS b) ON a USING sum(b)) TO '{file}'",
+        "CREATE TABLE t AS PIVOT (SELECT 1 AS a, 2 AS b) ON a USING sum(b)",
+    ],
+)
+def test_what_only_looks_like_a_query(session: Session, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "never.csv"
+    with pytest.raises(InvalidSql, match="only queries are allowed here"):
+        session.answer(sql(text.format(file=file)))
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "EXPLAIN SELECT 1",
+        "-- why\n/* is it */ EXPLAIN SELECT 1",
+        "explain analyze select 1; ",
+        "EXPLAIN (FORMAT json) SELECT 1 -- why",
+        "EXPLAIN ANALYZE FROM (SELECT 1 AS a)",
+        "PIVOT (SELECT 1 AS a, 2 AS b) ON a USING sum(b)",
+        "WITH x AS (SELECT 1 AS a, 2 AS b) PIVOT x ON a USING sum(b);",
+        "FROM (PIVOT (SELECT 1 AS a, 2 AS b) ON a USING sum(b)) -- all",
+        "EXPLAIN ANALYZE PIVOT (SELECT 1 AS a, 2 AS b) ON a USING sum(b)",
+        "SHOW TABLES",
+    ],
+)
+def test_what_is_a_query(session: Session, text: str) -> None:
+    session.answer(sql(text))
+
+
+def test_answers_have_limits(session: Session) -> None:
+    limits = AnswerLimits(rows=100_000, size_bytes=1_000_000)
+    assert len(session.answer(sql("FROM range(100_000)"), limits=limits)) == 100_000
+    with pytest.raises(InvalidSql, match="more than 100000 rows"):
+        session.answer(sql("FROM range(1_000_000_000)"), limits=limits)
+    with pytest.raises(InvalidSql, match="more than 1000000 bytes"):
+        session.answer(sql("SELECT repeat('x', 1000) FROM range(50_000)"), limits=limits)
+    assert session.answer(sql("SELECT 1 AS a"), limits=limits).to_pydict() == {"a": [1]}
 
 
 def test_times_are_utc(session: Session) -> None:

@@ -1,0 +1,1 @@
+"""The roles of a server, one file each, and how they are wired together."""

@@ -1,0 +1,78 @@
+"""What the server counts, for Prometheus. The door to prometheus-client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_COUNTS = (1, 2, 5, 10, 20, 40, 64, 128)
+
+
+class Metrics:
+    """The metrics of one server."""
+
+    def __init__(self) -> None:
+        # When a series began is a series of its own otherwise.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self.received_profiles = self._counter("received_profiles", "Profiles that were pushed.", "tenant")
+        self.received_bytes = self._counter("received_bytes", "Bytes of pushed profiles, as sent.", "tenant")
+        self.discarded_profiles = self._counter(
+            "discarded_profiles", "Profiles that were refused.", "tenant", "reason"
+        )
+        self._discarded_samples = self._twin(
+            "discarded_samples", "Profiles that were refused, as Pyroscope counts them."
+        )
+        self._discarded_bytes = self._twin("discarded_bytes", "Bytes of refused profiles, as sent.")
+        self.overloads = self._counter("overloads", "Pushes that were answered with 429.")
+        self.push_seconds = self._histogram("push_seconds", "From a push to its durable answer.")
+        self.group_profiles = self._histogram(
+            "group_profiles", "Profiles that were decoded together.", buckets=_COUNTS
+        )
+        self.commit_seconds = self._histogram("commit_seconds", "Making a group durable.")
+        self.flush_seconds = self._histogram("flush_seconds", "Storing the head as blocks.")
+        self.flush_failures = self._counter("flush_failures", "Flushes that failed and are tried again.")
+        self.merge_seconds = self._histogram("merge_seconds", "Merging a tenant's small blocks.")
+        self.query_seconds = self._histogram("query_seconds", "Answering a question.", "kind")
+        self.query_errors = self._counter("query_errors", "Questions that failed.", "kind")
+        self.request_seconds = self._histogram("http_request_seconds", "Answering a request.", "route")
+        self.requests = self._counter("http_requests", "Answered requests.", "route", "status")
+
+    def discard(self, tenant: str, reason: str, profiles: int, size_bytes: int) -> None:
+        """Count refused profiles under one of Pyroscope's reasons."""
+        self.discarded_profiles.labels(tenant, reason).inc(profiles)
+        self._discarded_samples.labels(tenant, reason).inc(profiles)
+        self._discarded_bytes.labels(tenant, reason).inc(size_bytes)
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Register a value that is read when somebody asks."""
+        Gauge(f"flameduck_{name}", text, registry=self._registry).set_function(read)
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus's text format."""
+        text: bytes = generate_latest(self._registry)
+        return text
+
+    def _twin(self, name: str, text: str) -> Counter:
+        """A counter under Pyroscope's name, which dashboards and alerts already ask for."""
+        return Counter(f"pyroscope_{name}", text, ("tenant", "reason"), registry=self._registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"flameduck_{name}", text, labels, registry=self._registry)
+
+    def _histogram(
+        self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
+    ) -> Histogram:
+        return Histogram(f"flameduck_{name}", text, labels, registry=self._registry, buckets=buckets)
