@@ -148,7 +148,9 @@ class DecodePool:
         executor = LocalExecutor(1, self._bounds.limit_s, inline=False)
         with suppress(OSError):
             # The first push need not wait until the worker has started and loaded what decoding takes.
-            _outcomes(executor, [(DecodeLimits(), [Upload(_TINY_PPROF, _TINY_LABELS, "0/0/0", rules="pyroscope")])])
+            _outcomes(
+                executor, [(DecodeLimits(), [Upload(_TINY_PPROF, _TINY_LABELS, "0/0/0", rules="pyroscope")])]
+            )
         while group := self._next_group():
             try:
                 decoded = _decode(executor, group, self._limits_of)
