@@ -55,7 +55,9 @@ def test_replay(
     recording: str, tmp_path: Path, shared: Callable[[str], Path], subtests: pytest.Subtests
 ) -> None:
     shared(f"golden/{recording}.jsonl.gz")
-    with running_server(tmp_path / "store") as server:
+    defaults = tmp_path / "limits.toml"
+    defaults.touch()
+    with running_server(tmp_path / "store", "--limits-file", str(defaults)) as server:
         for line in read_lines(f"golden/{recording}.jsonl.gz"):
             reply = send(server.http, line)
             with subtests.test(line.name, kind=line.kind):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import grpc
 import httpx
@@ -192,7 +193,7 @@ def test_good_profiles_of_a_bad_request_are_stored(server: RunningServer) -> Non
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
 def test_grpc(server: RunningServer, stub: stubs.ProfilesServiceStub, compression: grpc.Compression) -> None:
-    service = f"grpc-{id(stub)}-{compression.name}"
+    service = f"grpc-{uuid4().hex}"
     answer = stub.Export(export(service), metadata=TENANT, compression=compression, timeout=30)
     assert isinstance(answer, collector.ExportProfilesServiceResponse)
     assert not answer.HasField("partial_success")
@@ -200,10 +201,11 @@ def test_grpc(server: RunningServer, stub: stubs.ProfilesServiceStub, compressio
 
 
 def test_a_large_message_over_grpc(server: RunningServer, stub: stubs.ProfilesServiceStub) -> None:
-    request = export(f"large-{id(stub)}", samples=100, pad=8 << 20)
+    service = f"large-{uuid4().hex}"
+    request = export(service, samples=100, pad=8 << 20)
     assert request.ByteSize() > 8 << 20
     stub.Export(request, metadata=TENANT, timeout=60)
-    assert found(server, f"large-{id(stub)}") == dict.fromkeys(ONE, 100 * 10**7)
+    assert found(server, service) == dict.fromkeys(ONE, 100 * 10**7)
 
 
 def test_a_large_message_over_http(server: RunningServer) -> None:

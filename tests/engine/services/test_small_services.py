@@ -250,7 +250,9 @@ def test_openapi_has_every_route_of_ours(tmp_path: Path) -> None:
     from flameduck.engine.services.http.app import make_app
 
     settings = ServerSettings()
-    app = make_app(Server(str(tmp_path), Settings(), settings), Settings(), settings, "")
+    server = Server(str(tmp_path), Settings(), settings)
+    app = make_app(server, Settings(), settings, "")
+    server.stop()
     ours = {path for route in app.routes if (path := getattr(route, "path", "")).startswith("/api/v1/")}
     assert ours <= openapi_document()["paths"].keys()
 
