@@ -143,7 +143,7 @@ def test_an_expensive_statement_is_stopped(runner: SqlRunner, text: str) -> None
 
 
 def test_a_spare_process_answers_sooner(runner: SqlRunner) -> None:
-    """On an idle machine within 0.1 s, where starting a process takes 1 s; here the ratio counts."""
+    """Starting a process takes about a second; how much is saved is a ratio, not a time."""
     cold, warm = [], []
     for _ in range(2):
         begun = time.monotonic()
