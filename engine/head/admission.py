@@ -19,7 +19,7 @@ class Admission:
     def __init__(self, lean: Callable[[Pieces], LeanBatch]) -> None:
         self._lean = lean
         self._admitted: list[Pieces] = []
-        self._symbols = CollectedSymbols()
+        self._symbols: CollectedSymbols | None = None
         self._collected = 0
 
     def admit(self, tenant: str, pieces: Pieces) -> tuple[LeanBatch, bytes]:
@@ -36,8 +36,9 @@ class Admission:
 
     def _without_admitted(self, pieces: Pieces) -> Pieces:
         """Nothing is collected before the second batch: most commits have one a tenant."""
+        self._symbols = symbols = self._symbols or CollectedSymbols()
         for admitted in self._admitted[self._collected :]:
             for piece in admitted:
-                self._symbols.add(piece)
+                symbols.add(piece)
         self._collected = len(self._admitted)
-        return [self._symbols.without_known(piece) for piece in pieces]
+        return [symbols.without_known(piece) for piece in pieces]

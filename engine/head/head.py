@@ -57,7 +57,10 @@ class Generation:
     def rows(self, tenant: str) -> TenantRows:
         """One tenant's rows, made on first use."""
         with self._lock:
-            return self._tenants.setdefault(tenant, TenantRows(tenant))
+            rows = self._tenants.get(tenant)
+            if rows is None:
+                rows = self._tenants[tenant] = TenantRows(tenant)
+            return rows
 
     def known_rows(self, tenant: str) -> TenantRows | None:
         """One tenant's rows, if it has any that are not dropped."""

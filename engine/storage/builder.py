@@ -78,9 +78,10 @@ class CollectedSymbols:
         """About what is held in memory."""
         return sum(known.size_bytes for known in self._known.values())
 
-    def add(self, batch: NormalisedBatch) -> IntArray:
-        """Take a batch's symbols; where its stacks are. Raises `CorruptBlock` when two things have one hash."""
-        return {name: known.add(getattr(batch, name)) for name, known in self._known.items()}["stacks"]
+    def add(self, batch: NormalisedBatch) -> None:
+        """Take a batch's symbols. Raises `CorruptBlock` when two things have one hash."""
+        for name, known in self._known.items():
+            known.add(getattr(batch, name))
 
     def without_known(self, batch: NormalisedBatch) -> NormalisedBatch:
         """The batch without symbols that are here. Raises `CorruptBlock` when two things have one hash."""
@@ -129,8 +130,8 @@ class BlockBuilder:
         Raises `CorruptBlock` when two different things have one hash.
         """
         # What may raise comes first: a batch that cannot be taken leaves no profile behind.
-        stack_rows = self._symbols.add(batch)
-        self._samples.add(batch, stack_rows, self._symbols.stacks.rows_of)
+        self._symbols.add(batch)
+        self._samples.add(batch, self._symbols.stacks.rows_of)
         self._attempt += 0 if continues else 1
         self._profiles.append(batch.profiles)
         self._profile_bytes += int(batch.profiles.nbytes)

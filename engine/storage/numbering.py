@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...schema.errors import CorruptBlock
-
-IntArray = npt.NDArray[np.int64]
-U64Array = npt.NDArray[np.uint64]
+from .key_index import IntArray, KeyIndex, U64Array
 
 ATTRIBUTES = {"mapping_id", "address"}
 """Columns that rows of one identity may differ in; the first one seen stays."""
@@ -28,80 +25,68 @@ class Lookup:
     def __init__(self, schema: pa.Schema, key: str) -> None:
         self._key = key
         self._chunks = [schema.empty_table()]
-        self._keys = np.zeros(0, np.uint64)
-        self._rows = np.zeros(0, np.int64)
-        self.size_bytes = 0
+        self._index = KeyIndex()
+        self._table_bytes = 0
 
-    def add(self, table: pa.Table) -> IntArray:
-        """Take the rows whose keys are new; returns, for each row given, where its key is in `table()`.
+    @property
+    def size_bytes(self) -> int:
+        """About what the rows take."""
+        return self._table_bytes
 
-        Raises `CorruptBlock` when a known key brings other content.
-        """
-        keys = table.column(self._key).to_numpy()
-        order = np.argsort(keys)
-        wanted = keys[order]
-        repeated = np.append(False, wanted[1:] == wanted[:-1])[: len(wanted)]
-        slot = np.searchsorted(self._keys, wanted)
-        hit = np.zeros(len(wanted), np.bool_)
-        inside = slot < len(self._keys)
-        hit[inside] = self._keys[slot[inside]] == wanted[inside]
-        if hit.any():
-            self._compare(table.take(pa.array(order[hit])), self._rows[slot[hit]])
-        fresh = ~hit & ~repeated
-        if fresh.any():
-            self._insert(table, order[fresh], wanted[fresh], slot[fresh])
-        rows = np.empty(len(keys), np.int64)
-        rows[order] = self._rows[np.searchsorted(self._keys, wanted)]
-        return rows
+    def add(self, table: pa.Table) -> None:
+        """Take the rows whose keys are new. Raises `CorruptBlock` when a known key brings other content."""
+        new = self.unknown(table)
+        if len(new):
+            self._append(self._first_of_each_key(new))
 
     def unknown(self, table: pa.Table) -> pa.Table:
         """The rows whose keys have not come before. Raises `CorruptBlock` when a known key brings other content."""
-        keys = table.column(self._key).to_numpy()
-        slot = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
-        known = self._keys[slot] == keys if len(self._keys) else np.zeros(len(keys), np.bool_)
+        rows = self._index.find(self._keys_of(table))
+        known = rows >= 0
         if not known.any():
             return table
-        self._compare(table.filter(pa.array(known)), self._rows[slot[known]])
-        return table.filter(pa.array(~known))
+        self._compare(table, np.flatnonzero(known), rows[known])
+        return table.take(pa.array(np.flatnonzero(~known)))
 
     def rows_of(self, keys: U64Array) -> IntArray:
         """Where keys that came before are in `table()`. Raises `CorruptBlock` for one that did not."""
-        slot = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
-        unknown = self._keys[slot] != keys if len(self._keys) else np.ones(len(keys), np.bool_)
-        if unknown.any():
-            raise CorruptBlock(f"id {int(keys[unknown][0]):#x} is referred to and is not there")
-        return self._rows[slot]
+        rows = self._index.find(keys)
+        missing = np.flatnonzero(rows < 0)
+        if len(missing):
+            raise CorruptBlock(f"id {int(keys[missing[0]]):#x} is referred to and is not there")
+        return rows
 
-    def _insert(self, table: pa.Table, at: IntArray, keys: U64Array, slot: IntArray) -> None:
-        arrival = np.argsort(at)
-        rows = np.empty(len(at), np.int64)
-        rows[arrival] = np.arange(len(at)) + self._starts()[-1]
-        self._keys = np.insert(self._keys, slot, keys)
-        self._rows = np.insert(self._rows, slot, rows)
-        new = table.take(pa.array(at[arrival])) if len(at) < len(table) else table
-        self.size_bytes += int(new.nbytes)
-        self._append(new)
+    def _keys_of(self, table: pa.Table) -> U64Array:
+        keys: U64Array = table.column(self._key).to_numpy()
+        return keys
 
-    def _starts(self) -> IntArray:
-        return np.cumsum([0, *map(len, self._chunks)])
+    def _first_of_each_key(self, table: pa.Table) -> pa.Table:
+        keys, first = np.unique(self._keys_of(table), return_index=True)
+        return table if len(keys) == len(table) else table.take(pa.array(np.sort(first)))
 
     def _append(self, new: pa.Table) -> None:
+        begin = sum(map(len, self._chunks))
+        self._index.add(self._keys_of(new), np.arange(begin, begin + len(new)))
+        self._table_bytes += int(new.nbytes)
         self._chunks.append(new)
         while len(self._chunks) > 1 and len(self._chunks[-1]) * 2 >= len(self._chunks[-2]):
             last, before = self._chunks.pop(), self._chunks.pop()
             self._chunks.append(pa.concat_tables([before, last]).combine_chunks())
 
-    def _compare(self, again: pa.Table, rows: IntArray) -> None:
-        starts = self._starts()
-        chunk_of = np.searchsorted(starts, rows, side="right") - 1
-        for number in np.unique(chunk_of):
-            here = np.flatnonzero(chunk_of == number)
-            stored = self._chunks[number].take(rows[here] - starts[number])
-            self._require_equal(stored, again.take(here))
+    def _compare(self, table: pa.Table, again: IntArray, rows: IntArray) -> None:
+        """Rows `again` of a table with the rows that were kept for their keys."""
+        begin = 0
+        for chunk in self._chunks:
+            here = np.flatnonzero((rows >= begin) & (rows < begin + len(chunk)))
+            if len(here):
+                stored = chunk.take(pa.array(rows[here] - begin))
+                whole = len(here) == len(table)
+                self._require_equal(stored, table if whole else table.take(pa.array(again[here])))
+            begin += len(chunk)
 
     def _require_equal(self, stored: pa.Table, again: pa.Table) -> None:
         for name in again.column_names:
-            ours, theirs = stored.column(name).combine_chunks(), again.column(name).combine_chunks()
+            ours, theirs = flat_array(stored.column(name)), flat_array(again.column(name))
             if name in ATTRIBUTES or ours.equals(theirs):
                 continue
             row = next(i for i in range(len(again)) if ours[i] != theirs[i])

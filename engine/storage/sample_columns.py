@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...schema.profile import NormalisedBatch
-from .numbering import first_rows
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -45,16 +44,10 @@ class SampleColumns:
     def __len__(self) -> int:
         return self._length
 
-    def add(self, batch: NormalisedBatch, stack_rows: IntArray, find: Callable[[U64Array], IntArray]) -> None:
-        """Take a batch. `stack_rows` says where each of its stacks is among the collected ones, and `find` where
-        those are that its samples refer to and an earlier piece of the profile brought.
-        """
+    def add(self, batch: NormalisedBatch, find: Callable[[U64Array], IntArray]) -> None:
+        """Take a batch. `find` says where the stacks of its samples are among the collected ones."""
         samples = batch.samples
-        rows = first_rows(batch.stacks.column("stack_id"), samples.column("stack_id"))
-        placed = np.append(stack_rows, -1)[rows]
-        earlier = rows < 0
-        if earlier.any():
-            placed[earlier] = find(samples.column("stack_id").to_numpy()[earlier])
+        placed = find(samples.column("stack_id").to_numpy())
         labelset, span = (samples.column(name).to_numpy() for name in ("labelset_id", "span_id"))
         trace = samples.column("trace_id").combine_chunks()
         self._stack_rows.append(placed.astype(np.uint32))
