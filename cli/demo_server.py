@@ -35,7 +35,7 @@ _PROGRAM_S = 30
 
 def missing_module() -> str:
     """What a server or the SDK would need and is not installed; empty when all is there."""
-    for module, said in (("hypercorn", "flameduck[server]"), ("pyroscope", "pyroscope-io")):
+    for module, said in (("uvicorn", "flameduck[server]"), ("pyroscope", "pyroscope-io")):
         if importlib.util.find_spec(module) is None:
             return said
     return ""

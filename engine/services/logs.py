@@ -47,5 +47,6 @@ def configure_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Libraries say at `info` what is of no use to an operator.
-    logging.getLogger("hypercorn").setLevel("WARNING")
+    for library in ("hypercorn", "uvicorn"):
+        logging.getLogger(library).setLevel("WARNING")
     logging.captureWarnings(True)

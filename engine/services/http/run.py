@@ -1,24 +1,29 @@
-"""Serve the application until a signal says stop: the door to hypercorn, which speaks HTTP/1.1 and cleartext HTTP/2 on
-one port, as collectors and agents need.
-"""
+"""Serve the application until a signal says stop: the door to uvicorn."""
 
 from __future__ import annotations
 
-from typing import cast
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvloop
-from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config
-from hypercorn.typing import Framework
+from starlette.types import ASGIApp
+from uvicorn import Config
+from uvicorn import Server as HttpServer
 
 from ....schema.errors import SettingsError
 from ...settings import ServerSettings, Settings
 from ..logs import configure_logging
 from ..server import Server
 from .app import make_app
+from .connections import NewConnection
 
 KEEP_ALIVE_S = 120
 """Agents push every 10 to 60 seconds over one connection."""
+
+_BACKLOG = 2048
 
 
 def serve(store: str, settings: Settings, server_settings: ServerSettings) -> None:
@@ -28,23 +33,55 @@ def serve(store: str, settings: Settings, server_settings: ServerSettings) -> No
         raise SettingsError("tls_certificate and tls_key go together")
     server = Server(store, settings, server_settings)
     app = make_app(server, settings, server_settings, _url(server_settings))
-    uvloop.run(hypercorn_serve(cast("Framework", app), _config(server_settings)))
+    listeners = _listeners(server_settings)
+    uvloop.run(_Stoppable(_config(app, server_settings)).serve(listeners))
 
 
-def _config(settings: ServerSettings) -> Config:
-    config = Config()
-    ports = [settings.http_port, *([settings.otlp_port] if settings.otlp_port else [])]
-    config.bind = [f"{settings.http_host}:{port}" for port in ports]
-    config.certfile = settings.tls_certificate or None
-    config.keyfile = settings.tls_key or None
-    config.keep_alive_timeout = KEEP_ALIVE_S
-    config.keep_alive_max_requests = 1_000_000
-    config.graceful_timeout = settings.stop_seconds
-    config.include_date_header = False
-    config.include_server_header = False
-    config.accesslog = None
-    config.loglevel = "WARNING"
-    return config
+class _Stoppable(HttpServer):
+    """Ends without an error when it was told to stop; uvicorn would die of the signal afterwards."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop gracefully on SIGINT and SIGTERM, at once on a second SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def _listeners(settings: ServerSettings) -> list[socket.socket]:
+    """Bound sockets. Raises `SettingsError` for an address that cannot be had."""
+    ports = {"http_port": settings.http_port}
+    if settings.otlp_port:
+        ports["otlp_port"] = settings.otlp_port
+    host = settings.http_host
+    listeners = []
+    for name, port in ports.items():
+        try:
+            family = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[0][0]
+            listeners.append(socket.create_server((host, port), family=family, backlog=_BACKLOG))
+        except OSError as error:
+            raise SettingsError(f"{name}: {host}:{port}: {error.strerror or error}") from None
+    return listeners
+
+
+def _config(app: ASGIApp, settings: ServerSettings) -> Config:
+    return Config(
+        app,
+        http=NewConnection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=settings.stop_seconds,
+        ssl_certfile=settings.tls_certificate or None,
+        ssl_keyfile=settings.tls_key or None,
+    )
 
 
 def _url(settings: ServerSettings) -> str:

@@ -275,7 +275,7 @@ def test_no_route_answers_other_origins(world: World) -> None:
 def test_requests_have_ids_and_are_counted(world: World) -> None:
     given = world.client.get("/ready", headers={"X-Request-Id": "abc-1"})
     assert given.headers["X-Request-Id"] == "abc-1"
-    made = world.client.get("/ready", headers={"X-Request-Id": "no good\u007f"}).headers["X-Request-Id"]
+    made = world.client.get("/ready", headers={"X-Request-Id": "no good, this"}).headers["X-Request-Id"]
     assert len(made) == 26
     world.client.get("/nothing/here", headers={"Authorization": "Bearer all-read", "X-Scope-OrgID": "one"})
     metrics = world.call("/metrics", "all-admin", "one").text
