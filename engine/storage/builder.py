@@ -157,6 +157,7 @@ class BlockBuilder:
         self._profiles, self._attempts, self._samples = [], [], SampleColumns()
         self._profile_bytes = 0
         rows = arrange_samples(profiles, attempts, collected, series, symbols["labelsets"])
+        del collected
         functions, locations, mappings, symbol_tables = _number_symbols(symbols)
         tries = build_part_tries(rows.part_stacks, symbols["stacks"], symbol_tables)
         laid_out = {
@@ -353,7 +354,7 @@ def _describe_part(part: int, index: pa.Table, rows: SampleRows, tries: PartTrie
     )
 
 
-def _span(part_column: IntArray, part: int) -> tuple[int, int]:
+def _span(part_column: npt.NDArray[np.uint32] | IntArray, part: int) -> tuple[int, int]:
     """Rows of one part in a column sorted by part."""
     first, last = np.searchsorted(part_column, [part, part + 1])
     return int(first), int(last)

@@ -30,7 +30,7 @@ class SampleRows:
     samples: pa.Table
     part_stacks: Sequence[IntArray]
     profile_part: IntArray
-    sample_part: IntArray
+    sample_part: npt.NDArray[np.uint32]
     series_part: IntArray
     series_min_ts: pa.Array
     series_max_ts: pa.Array
@@ -69,12 +69,12 @@ def arrange_samples(
         _arrange_part(samples, _Span.of(n, placed, first, last), labelsets)
         for first, last in pairwise(bounds)
     ]
-    owner = np.concatenate([np.zeros(0, np.int64), *(part.owner for part in parts)])
-    value = np.concatenate([np.zeros(0, np.int64), *(part.value for part in parts)])
-    counts = np.bincount(owner, minlength=len(placed.leaders)).astype(np.int64)
+    counts = np.zeros(len(placed.leaders), np.int64)
     sums = np.zeros(len(placed.leaders), np.int64)
-    np.add.at(sums, owner, value)
-    table = _sample_table(parts, owner, value, placed, part_of_series)
+    for part in parts:
+        counts += np.bincount(part.owner, minlength=len(counts))
+        np.add.at(sums, part.owner, part.value)
+    table = _sample_table(parts, placed, part_of_series)
     stored = _profile_table(profiles, placed, part_of_series, _Counts(offsets_of(counts)[:-1], counts, sums))
     return _with_series_facts(stored, table, placed, part_of_series, [part.stacks for part in parts], counts)
 
@@ -100,7 +100,7 @@ class _Span:
 class _Part:
     """The samples of one part, sorted; `stacks` are rows of the stacks table in the order of their numbers."""
 
-    owner: IntArray
+    owner: npt.NDArray[np.uint32]
     stack: npt.NDArray[np.uint32]
     value: IntArray
     extras: dict[str, pa.Array]
@@ -111,7 +111,7 @@ def _arrange_part(samples: Collected, span: _Span, labelsets: pa.Table) -> _Part
     stack, stacks = _number_stacks(samples.stack_row[span.take])
     extras = _extras(samples, span.take, labelsets)
     owner, stack, value, extras = _sorted_rows(span.owner, stack, samples.value[span.take], extras)
-    return _Part(owner, stack.astype(np.uint32), value, extras, stacks)
+    return _Part(owner.astype(np.uint32), stack.astype(np.uint32), value, extras, stacks)
 
 
 def _number_stacks(rows: npt.NDArray[np.uint32]) -> tuple[IntArray, IntArray]:
@@ -125,16 +125,16 @@ def _number_stacks(rows: npt.NDArray[np.uint32]) -> tuple[IntArray, IntArray]:
     return rank[seen], distinct[by_use]
 
 
-def _sample_table(
-    parts: Sequence[_Part], owner: IntArray, value: IntArray, placed: _Placed, part_of_series: IntArray
-) -> pa.Table:
-    sample_series = placed.series[owner]
+def _sample_table(parts: Sequence[_Part], placed: _Placed, part_of_series: IntArray) -> pa.Table:
+    """The columns in one chunk a part, so that none is copied to be joined."""
+    series = placed.series.astype(np.uint32)
+    part_of = part_of_series.astype(np.uint32)[placed.series]
     columns = {
-        "part": pa.array(part_of_series[sample_series].astype(np.uint32)),
-        "series": pa.array(sample_series.astype(np.uint32)),
-        "ts": pa.array(placed.ts[owner]),
+        "part": pa.chunked_array([part_of[part.owner] for part in parts], pa.uint32()),
+        "series": pa.chunked_array([series[part.owner] for part in parts], pa.uint32()),
+        "ts": pa.chunked_array([placed.ts[part.owner] for part in parts], pa.int64()),
         "stack": pa.chunked_array([part.stack for part in parts], pa.uint32()),
-        "value": pa.array(value),
+        "value": pa.chunked_array([part.value for part in parts], pa.int64()),
     }
     for name in parts[0].extras if parts else ():
         columns[name] = pa.chunked_array([part.extras[name] for part in parts])
@@ -249,7 +249,7 @@ def _with_series_facts(
         samples=samples,
         part_stacks=part_stacks,
         profile_part=part_of_series[placed.series],
-        sample_part=part_of_series[placed.series].repeat(counts),
+        sample_part=part_of_series.astype(np.uint32)[placed.series].repeat(counts),
         series_part=part_of_series,
         series_min_ts=pa.array(padded[np.minimum(bounds[:-1], last_row)], mask=empty),
         series_max_ts=pa.array(padded[np.clip(bounds[1:] - 1, 0, last_row)], mask=empty),
