@@ -164,8 +164,8 @@ def _symbols(
     block: OpenBlock, paths: Ragged, stack_ids: U64Array
 ) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
     """Stacks, locations, functions and mappings as a normalised batch has them."""
-    functions = block.block.table("functions", profile.FUNCTIONS.names).combine_chunks()
-    mappings = block.block.table("mappings", profile.MAPPINGS.names)
+    functions = block.table("functions", profile.FUNCTIONS.names)
+    mappings = block.table("mappings", profile.MAPPINGS.names)
     locations = locations_by_hash(block, np.unique(paths.values))
     used = locations.column("lines").combine_chunks().values.field("function_id")
     chosen = functions.filter(pc.is_in(functions.column("function_id"), value_set=used))
@@ -195,10 +195,10 @@ def stacks_by_hash(block: OpenBlock) -> tuple[pa.Table, list[U64Array]]:
 
 def locations_by_hash(block: OpenBlock, rows: IntArray | None) -> pa.Table:
     """Locations of a block as a normalised batch has them: all, or some rows."""
-    stored = block.block.table("locations", ["location_id", "mapping", "address", "is_folded", "lines"])
-    chosen = (stored if rows is None else stored.take(pa.array(rows))).combine_chunks()
-    mapping_id = block.block.table("mappings", ["mapping_id"]).column("mapping_id").to_numpy()
-    function_id = block.block.table("functions", ["function_id"]).column("function_id").to_numpy()
+    stored = block.table("locations", ["location_id", "mapping", "address", "is_folded", "lines"])
+    chosen = stored if rows is None else stored.take(pa.array(rows)).combine_chunks()
+    mapping_id = block.table("mappings", profile.MAPPINGS.names).column("mapping_id").to_numpy()
+    function_id = block.table("functions", profile.FUNCTIONS.names).column("function_id").to_numpy()
     mapping = chosen.column("mapping").to_numpy().astype(np.int64)
     lines = chosen.column("lines").combine_chunks()
     line_function = pa.array(function_id[lines.values.field("function").to_numpy()], pa.uint64())

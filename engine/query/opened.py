@@ -172,6 +172,15 @@ class OpenBlock:
         symbols: Symbols = self._once("symbols", 0, self._read_symbols)
         return symbols
 
+    def table(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Columns of one of the small tables, in one chunk."""
+
+        def read() -> pa.Table:
+            return self.block.table(name, columns).combine_chunks()
+
+        table: pa.Table = self._once(f"{name} {' '.join(columns)}", 0, read)
+        return table
+
     def profile_ranges(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """Where the samples of some profiles are: first row and number of rows."""
         every: ProfileRows = self._once("profiles", 0, self._read_profiles)

@@ -60,7 +60,7 @@ def _uploads(snapshot: Snapshot, profiles: Profiles) -> Iterable[dict[str, Any]]
     seen: set[object] = set()
     for number, ulid in enumerate(profiles.ulids):
         rows = profiles.rows.row[profiles.block == number]
-        stored = snapshot.blocks[ulid].block.table("profiles", _COLUMNS).take(pa.array(np.sort(rows)))
+        stored = snapshot.blocks[ulid].table("profiles", _COLUMNS).take(pa.array(np.sort(rows)))
         for row in stored.to_pylist():
             if row["profile_id"] not in seen:
                 seen.add(row["profile_id"])
