@@ -13,7 +13,7 @@ TEST_STAMP := $(VENV)/.installed-test-$(call key,requirements/test.txt pyproject
 PINS := .cache/pins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts pytest nightly bench fixtures pins format install install-test browser clean
+.PHONY: help demo test lint types contracts pytest nightly nightly-mutants nightly-others bench fixtures pins format install install-test browser clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,7 +42,14 @@ pytest: $(TEST_STAMP)  ## Only the tests.
 	@$(BIN)/pytest -q -ra
 
 nightly: $(TEST_STAMP) browser  ## Every test, with the long ones and those that need rare toolchains.
-	@$(BIN)/pytest -q -ra -m ""
+	@$(MAKE) --no-print-directory --keep-going --jobs 2 nightly-mutants nightly-others
+
+# Side by side: the one keeps a core busy, the other mostly waits.
+nightly-mutants:
+	@$(BIN)/pytest -q -ra -m "" tests/fuzz
+
+nightly-others:
+	@$(BIN)/pytest -q -ra -m "" --ignore tests/fuzz
 
 bench: $(TEST_STAMP)  ## Every benchmark; each prints one line of JSON.
 	@for program in $$(grep -l __main__ benchmarks/*.py | grep -v corpus); do \

@@ -21,6 +21,8 @@ from tests.running_server import RunningServer, running_server
 
 PUSH = "push.v1.PusherService/Push"
 WRITERS = 4
+PROFILES_OF_WRITER = 5_000
+"""More than a writer sends before the kill; few, because a later number is a later time, and the future is refused."""
 ANSWER_S = 60
 
 
@@ -51,7 +53,7 @@ class Pushers:
         self._threads = []
         for _ in range(WRITERS):
             self._threads.append(threading.Thread(target=self._push, args=(server.url, self._next)))
-            self._next += 100_000
+            self._next += PROFILES_OF_WRITER
         for thread in self._threads:
             thread.start()
 
@@ -72,7 +74,7 @@ class Pushers:
 
     def _push(self, url: str, first: int) -> None:
         with httpx.Client(timeout=ANSWER_S) as client:
-            for number in range(first, first + 100_000):
+            for number in range(first, first + PROFILES_OF_WRITER):
                 self.tried.add(number)
                 while (status := self._push_one(client, url, number)) == 429:
                     time.sleep(0.01)
