@@ -64,7 +64,7 @@ class ServerSettings:
     http_port: int = setting(4040, "port for HTTP, Connect and gRPC")
     otlp_port: int = setting(4317, "further port, where collectors look for gRPC; 0: none")
     data_dir: str = setting("", "local directory of the head; empty: inside a local store")
-    group_window_ms: int = setting(30, "how long a push waits for others to be decoded with it")
+    group_window_ms: int = setting(40, "how long a push waits for others to be decoded with it")
     group_profiles: int = setting(64, "profiles that are decoded together at most")
     group_bytes: int = setting(4 << 20, "bytes of profiles that are decoded together at most")
     decode_workers: int = setting(1, "worker processes that decode pushes")

@@ -80,7 +80,7 @@ class Decoded:
 class GroupBounds:
     """When a group is cut, and how much may be unanswered."""
 
-    window_s: float = 0.03
+    window_s: float = 0.04
     profiles: int = 64
     size_bytes: int = 4 << 20
     queue_bytes: int = 64 << 20
