@@ -13,6 +13,7 @@ ATTRIBUTES = {"mapping_id", "address"}
 """Columns that rows of one identity may differ in; the first one seen stays."""
 
 _CHUNK_ROWS = 1 << 16
+_SMALL_ROWS = 1 << 11
 
 
 class Lookup:
@@ -23,8 +24,10 @@ class Lookup:
     """
 
     def __init__(self, schema: pa.Schema, key: str) -> None:
+        self._schema = schema
         self._key = key
-        self._chunks = [schema.empty_table()]
+        self._content = [name for name in schema.names if name not in ATTRIBUTES]
+        self._chunks: list[pa.RecordBatch] = []
         self._index = KeyIndex()
         self._table_bytes = 0
 
@@ -37,16 +40,20 @@ class Lookup:
         """Take the rows whose keys are new. Raises `CorruptBlock` when a known key brings other content."""
         new = self.unknown(table)
         if len(new):
-            self._append(self._first_of_each_key(new))
+            self._append(_batch_of(self._first_of_each_key(new)))
 
     def unknown(self, table: pa.Table) -> pa.Table:
         """The rows whose keys have not come before. Raises `CorruptBlock` when a known key brings other content."""
-        rows = self._index.find(self._keys_of(table))
-        known = rows >= 0
-        if not known.any():
+        if not len(table) or not len(self._index):
             return table
-        self._compare(table, np.flatnonzero(known), rows[known])
-        return table.take(pa.array(np.flatnonzero(~known)))
+        rows = self._index.find(self._keys_of(table))
+        known = np.flatnonzero(rows >= 0)
+        if not len(known):
+            return table
+        self._compare(_batch_of(table), known, rows[known])
+        if len(known) == len(table):
+            return table.slice(0, 0)
+        return table.take(pa.array(np.flatnonzero(rows < 0)))
 
     def rows_of(self, keys: U64Array) -> IntArray:
         """Where keys that came before are in `table()`. Raises `CorruptBlock` for one that did not."""
@@ -56,7 +63,7 @@ class Lookup:
             raise CorruptBlock(f"id {int(keys[missing[0]]):#x} is referred to and is not there")
         return rows
 
-    def _keys_of(self, table: pa.Table) -> U64Array:
+    def _keys_of(self, table: pa.Table | pa.RecordBatch) -> U64Array:
         keys: U64Array = table.column(self._key).to_numpy()
         return keys
 
@@ -64,30 +71,32 @@ class Lookup:
         keys, first = np.unique(self._keys_of(table), return_index=True)
         return table if len(keys) == len(table) else table.take(pa.array(np.sort(first)))
 
-    def _append(self, new: pa.Table) -> None:
-        begin = sum(map(len, self._chunks))
+    def _append(self, new: pa.RecordBatch) -> None:
+        begin = len(self._index)
         self._index.add(self._keys_of(new), np.arange(begin, begin + len(new)))
         self._table_bytes += int(new.nbytes)
         self._chunks.append(new)
-        while len(self._chunks) > 1 and len(self._chunks[-1]) * 2 >= len(self._chunks[-2]):
-            last, before = self._chunks.pop(), self._chunks.pop()
-            self._chunks.append(pa.concat_tables([before, last]).combine_chunks())
+        while len(self._chunks) > 1 and _to_be_joined(*self._chunks[-2:]):
+            self._chunks[-2:] = [pa.concat_batches(self._chunks[-2:])]
 
-    def _compare(self, table: pa.Table, again: IntArray, rows: IntArray) -> None:
+    def _compare(self, table: pa.RecordBatch, again: IntArray, rows: IntArray) -> None:
         """Rows `again` of a table with the rows that were kept for their keys."""
+        table = table.select(self._content)
         begin = 0
         for chunk in self._chunks:
             here = np.flatnonzero((rows >= begin) & (rows < begin + len(chunk)))
             if len(here):
-                stored = chunk.take(pa.array(rows[here] - begin))
+                stored = chunk.select(self._content).take(pa.array(rows[here] - begin))
                 whole = len(here) == len(table)
                 self._require_equal(stored, table if whole else table.take(pa.array(again[here])))
             begin += len(chunk)
 
-    def _require_equal(self, stored: pa.Table, again: pa.Table) -> None:
-        for name in again.column_names:
-            ours, theirs = flat_array(stored.column(name)), flat_array(again.column(name))
-            if name in ATTRIBUTES or ours.equals(theirs):
+    def _require_equal(self, stored: pa.RecordBatch, again: pa.RecordBatch) -> None:
+        if stored.equals(again):
+            return
+        for name in self._content:
+            ours, theirs = stored.column(name), again.column(name)
+            if ours.equals(theirs):
                 continue
             row = next(i for i in range(len(again)) if ours[i] != theirs[i])
             raise CorruptBlock(
@@ -98,8 +107,19 @@ class Lookup:
     def table(self) -> pa.Table:
         """Every row kept, in order of arrival."""
         if len(self._chunks) > 1:
-            self._chunks = [pa.concat_tables(self._chunks).combine_chunks()]
-        return self._chunks[0]
+            self._chunks = [pa.concat_batches(self._chunks)]
+        return pa.Table.from_batches(self._chunks, self._schema)
+
+
+def _batch_of(table: pa.Table) -> pa.RecordBatch:
+    """A table with rows, in one piece."""
+    (batch,) = table.combine_chunks().to_batches()
+    return batch
+
+
+def _to_be_joined(before: pa.RecordBatch, last: pa.RecordBatch) -> bool:
+    """Chunks double, so that adding stays linear; small ones are joined at once, so that there are few."""
+    return 2 * len(last) >= len(before) or len(before) + len(last) < _SMALL_ROWS
 
 
 def first_rows(
