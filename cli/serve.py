@@ -43,6 +43,9 @@ def command(store: StoreOptions, **said: Any) -> None:
       flameduck serve --store /var/lib/flameduck
       flameduck serve --store s3://bucket/profiles --data-dir /var/lib/flameduck
     """
+    from ..engine.execution.lean_start import keep_pandas_out
+
+    keep_pandas_out()
     from ..engine.services.http.run import serve
     from ..engine.settings import load_server_settings, load_settings
 
