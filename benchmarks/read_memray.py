@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from flameduck.engine.ingest.decode import DecodeLimits, Outcome, decode_and_normalise
@@ -99,7 +100,7 @@ def measure(name: str, file: Path) -> None:
     cut = file.with_name("cut.bin")
     cut.write_bytes(raw)
     allocated, records = _run(COUNT, cut), _run(WALK, cut)
-    works = {
+    works: dict[str, Callable[[], object]] = {
         "bare": lambda: _run(WALK, cut),
         "as_recorded": lambda: _run(WALK, file),
         "read": lambda: _check(_read(raw), allocated),
