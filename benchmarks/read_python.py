@@ -1,25 +1,17 @@
-"""The formats of Python's profilers on one core, against splitting text into lines, `marshal.loads`, `json.loads`,
-and memray's own walk over a capture.
+"""The formats of Python's profilers on one core, against splitting text into lines, `marshal.loads`, `json.loads`.
 
 python -m benchmarks.read_python
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import marshal
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 
 from tests.engine.formats.python_examples import event, mojo, mojo_frame
 
-from .measure import report
 from .reading import Reading, load_json, measure_reading, read_bytes
 
 SAMPLES = 60_000
@@ -31,8 +23,6 @@ def main() -> None:
     """Measure each format."""
     for make in (py_spy, tachyon, austin, mojo_stream, pstats, pyinstrument):
         measure_reading(make(Random(1)))
-    if importlib.util.find_spec("memray"):
-        measure_memray()
 
 
 def _stacks(chance: Random) -> list[list[int]]:
@@ -122,35 +112,6 @@ def pyinstrument(chance: Random) -> Reading:
         "wall:wall:nanoseconds:wall:nanoseconds": sum(round(seconds * 1e9) for _, seconds in records),
     }
     return Reading("pyinstrument", json.dumps(said).encode(), totals, load_json)
-
-
-PROGRAM = """
-kept = []
-for n in range(400_000):
-    kept.append([bytearray(2000), n]) if n % 50 == 0 else bytearray(999)
-"""
-
-
-def measure_memray() -> None:
-    """By the clock, because another process reads it; against counting all records with memray's reader."""
-    from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
-    from flameduck.schema.profile import Upload
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "x.py").write_text(PROGRAM)
-        command = [sys.executable, "-m", "memray", "run", "--no-compress", "-q", "-o", "x.bin", "x.py"]
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        raw = (folder / "x.bin").read_bytes()
-        count = "from memray import FileReader; print(sum(1 for _ in FileReader('x.bin').get_allocation_records()))"
-        begun = time.perf_counter()
-        records = int(subprocess.check_output([sys.executable, "-c", count], cwd=folder))
-        bare_s, begun = time.perf_counter() - begun, time.perf_counter()
-        outcome = decode_and_normalise([Upload(raw, {}, "bench", 1)], DecodeLimits())
-        read_s = time.perf_counter() - begun
-    assert not outcome.refused, outcome.refused
-    figures = {"mb": len(raw) / 1e6, "records": records, "mb_per_s": len(raw) / 1e6 / read_s}
-    report("read memray", figures | {"records_per_s": records / read_s, "to_bare": read_s / bare_s})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,25 @@ from flameduck.engine.formats.memray import Memray
 from tests.engine.formats.read_samples import decode, read, reason
 
 READER = Memray()
+RENAMED_THREAD = """
+import threading
+def work():
+    kept = bytearray(3_000_000)
+    threading.current_thread().name = "later"
+    del kept
+thread = threading.Thread(target=work, name="first")
+thread.start()
+thread.join()
+"""
 TYPES = ("alloc_objects/count", "alloc_space/bytes", "inuse_objects/count", "inuse_space/bytes")
+
+
+def record(folder: Path, program: str, *options: str) -> bytes:
+    """The capture of a program."""
+    (folder / "x.py").write_text(program)
+    command = [sys.executable, "-m", "memray", "run", *options, "-q", "-o", "x.bin", "x.py"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return (folder / "x.bin").read_bytes()
 
 
 def test_captures_are_told(fixtures: Path) -> None:
@@ -89,11 +108,14 @@ class TestWithMemray:
             files = db.sql("SELECT DISTINCT filename FROM functions WHERE name = 'fill_cache'").fetchall()
             assert [Path(name).name for (name,) in files] == ["workers.py"]
 
+    def test_zeros_at_the_end_cost_nothing(self, fixtures: Path) -> None:
+        raw = (fixtures / "python-memray-tiny.bin").read_bytes()
+        # memray alone takes minutes for so many, which is more than it may.
+        assert read(READER, raw.rstrip(b"\0") + bytes(60_000_000)) == read(READER, raw)
+
     def test_native_frames(self, tmp_path: Path) -> None:
-        (tmp_path / "x.py").write_text("def work():\n    return [bytearray(3_000_000)]\nkept = work()\n")
-        command = [sys.executable, "-m", "memray", "run", "--native", "-q", "-o", "x.bin", "x.py"]
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-        (one,) = read(READER, (tmp_path / "x.bin").read_bytes())
+        program = "def work():\n    return [bytearray(3_000_000)]\nkept = work()\n"
+        (one,) = read(READER, record(tmp_path, program, "--native"))
         ((stack, _),) = [key for key, values in one.samples.items() if values[3] >= 3_000_000]
         names = [frame.split()[0] for frame in stack]
         assert names.index("work") < len(names) - 1, "native frames are below the Python one"
@@ -101,9 +123,38 @@ class TestWithMemray:
     def test_pieces(self, fixtures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raw = (fixtures / "python-memray-all.bin").read_bytes()
         (whole,) = read(READER, raw)
-        monkeypatch.setattr(reader_of_memray, "PIECE_SAMPLES", 10)
-        assert [one.continues for one in decode(READER, raw)].count(True) > 3
-        assert read(READER, raw) == [whole]
+        for limit, least in (("PIECE_SAMPLES", 10), ("PIECE_FRAMES", 100), ("PIECE_FRAMES", 1)):
+            with monkeypatch.context() as patch:
+                patch.setattr(reader_of_memray, limit, least)
+                assert [one.continues for one in decode(READER, raw)].count(True) > 3
+                assert read(READER, raw) == [whole]
+
+    def test_a_stack_comes_once_with_all_its_values(self, fixtures: Path) -> None:
+        (piece,) = decode(READER, (fixtures / "python-memray-all.bin").read_bytes())
+        (row,) = piece.batch.to_pylist()
+        assert len([one for one in row["sample"] if one["value"][0] and one["value"][2]]) > 10
+        assert not [one for one in row["sample"] if one["value"][2] and not one["value"][0]]
+
+    def test_threads_have_their_last_names(self, tmp_path: Path) -> None:
+        (one,) = read(READER, record(tmp_path, RENAMED_THREAD))
+        ((_, labels),) = [key for key, values in one.samples.items() if values[1] == 3_000_001]
+        assert dict(labels)["thread"] == "later"
+
+    def test_of_long_captures_the_peak_alone(
+        self, fixtures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        program = tmp_path / "few.py"
+        source = reader_of_memray._PROGRAM.read_text()
+        program.write_text(source.replace("MAX_RECORDS = 50_000_000", "MAX_RECORDS = 5"))
+        monkeypatch.setattr(reader_of_memray, "_PROGRAM", program)
+        raw = (fixtures / "python-memray-tiny.bin").read_bytes()
+        (piece,) = decode(READER, raw)
+        assert piece.warnings == (
+            "12 records are more than 5: "
+            "what was allocated was left out, what was in use at the peak was not",
+        )
+        (one,) = read(READER, raw)
+        assert list(one.samples.values()) == [(0, 0, 3, 307)]
 
     def test_errors(self, fixtures: Path) -> None:
         raw = (fixtures / "python-memray-tiny.bin").read_bytes()
@@ -129,11 +180,45 @@ class TestWithMemray:
             "print('[]')": "memray: its reader ended with 0",
             "print('[\"end\"]')": "memray: the capture has no header",
             "import sys; sys.stderr.write('Memray ERROR: odd\\n'); print('[\"end\"]')": "memray: odd",
+            "print('[]'); print('x' * 1_000_000)": "memray: its reader ended with 0",
+            'print(\'["labels", 9223372036854775808, "", "malloc"]\')': (
+                "memray: tid 9223372036854775808 does not fit 64 bits"
+            ),
         }
         monkeypatch.setattr(reader_of_memray, "_PROGRAM", program)
         for text, expected in programs.items():
             program.write_text(text)
             assert reason(READER, raw) == expected
+
+    def test_what_a_spoilt_process_prints(
+        self, fixtures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        program = tmp_path / "spoilt.py"
+        monkeypatch.setattr(reader_of_memray, "_PROGRAM", program)
+        lines = '["header",0,0,false,"x",1]', '["frame","f","x.py",1]', '["labels",1,"","malloc"]'
+        for samples, frames, columns, expected in (
+            (1, 1, (0, 1, 1, 1, 1), "memray: its reader ended with 0"),
+            (1, 0, (1, 0, 1, 1, 1, 1), reader_of_memray._NOT_AS_PRINTED),
+            (1, 0, (-1, 0, 1, 1, 1, 1), reader_of_memray._NOT_AS_PRINTED),
+            (1, 2, (0, 2, 1, 1, 1, 1, 1), reader_of_memray._NOT_AS_PRINTED),
+            (1, 2, (0, 1, 1, 1, 1, 1, 0), reader_of_memray._NOT_AS_PRINTED),
+            (-1, 0, (), "memray: its reader ended with 0"),
+        ):
+            printed = "\n".join((*lines, f'["samples",{samples},{frames}]', "")).encode()
+            printed += struct.pack(f"{len(columns)}q", *columns)
+            program.write_text(f"import sys; sys.stdout.buffer.write({printed!r})")
+            assert reason(READER, (fixtures / "python-memray-tiny.bin").read_bytes()) == expected
+
+    def test_a_value_that_does_not_fit(self, tmp_path: Path) -> None:
+        from memray._memray import RecordWriterTestHarness
+
+        file = tmp_path / "large.bin"
+        writer = RecordWriterTestHarness(str(file))
+        for number in range(2):
+            writer.write_allocation_record(1, 4096 + number, 2**62, 6)
+        writer.write_trailer()
+        writer.write_header(True)
+        assert reason(READER, file.read_bytes()) == f"memray: sample.value {2**63} does not fit 64 bits"
 
     def test_memory_is_limited(self, fixtures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reader_of_memray, "MAX_MEMORY_BYTES", 25 << 20)
