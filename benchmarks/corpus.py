@@ -27,8 +27,9 @@ from ulid import ULID
 from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
 from flameduck.engine.settings import Settings
 from flameduck.engine.storage.blocks import write_block
-from flameduck.engine.storage.builder import BlockBuilder, BlockOrigin
+from flameduck.engine.storage.builder import BlockBuilder
 from flameduck.engine.storage.catalog import Catalog
+from flameduck.engine.storage.layout import BlockOrigin
 from flameduck.engine.storage.objects import open_objects
 from flameduck.schema import profile
 from flameduck.schema.catalog import entry_of

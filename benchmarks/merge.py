@@ -12,7 +12,7 @@ from ulid import ULID
 
 from flameduck.engine.compaction.run import merge_blocks
 from flameduck.engine.storage.blocks import encode_table
-from flameduck.engine.storage.builder import BlockOrigin
+from flameduck.engine.storage.layout import BlockOrigin
 
 from .asking import open_store
 from .corpus import TENANT, Shape, open_corpus

@@ -35,7 +35,8 @@ from .query.run import answer
 from .query.snapshot import Snapshot
 from .settings import Settings
 from .storage.blocks import MemoryBlock
-from .storage.builder import BlockBuilder, BlockOrigin
+from .storage.builder import BlockBuilder
+from .storage.layout import BlockOrigin
 
 if TYPE_CHECKING:
     # Imported where a store is opened or SQL is run: a question about a few files must not wait for them.

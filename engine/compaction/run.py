@@ -12,7 +12,8 @@ from ...schema.block import BlockMeta
 from ...schema.errors import CorruptBlock
 from ..query.opened import OpenBlock
 from ..storage.blocks import write_block
-from ..storage.builder import BlockBuilder, BlockOrigin, BlockTables
+from ..storage.builder import BlockBuilder
+from ..storage.layout import BlockOrigin, BlockTables
 from ..storage.objects import Objects
 from .unpack import unpack
 

@@ -17,7 +17,8 @@ from ...schema.profile import NormalisedBatch
 from ..compaction.run import merge_blocks
 from ..query.opened import OpenBlock
 from ..storage.blocks import MemoryBlock
-from ..storage.builder import BlockBuilder, BlockOrigin, BlockTables
+from ..storage.builder import BlockBuilder
+from ..storage.layout import BlockOrigin, BlockTables
 
 MOST_SEGMENTS = 8
 """Blocks in memory that a question may find, per tenant and generation; more are merged first."""

@@ -22,8 +22,9 @@ from ..compaction.run import write_merged
 from ..execution import Death, Executor
 from ..query.opened import OpenBlock
 from ..storage.blocks import write_block
-from ..storage.builder import BlockBuilder, BlockOrigin
+from ..storage.builder import BlockBuilder
 from ..storage.catalog import Catalog
+from ..storage.layout import BlockOrigin
 from ..storage.objects import Objects
 from .decode import DecodeLimits, Outcome, decode_and_normalise, group_uploads
 from .known import KnownProfiles, without_profiles

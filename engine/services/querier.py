@@ -28,7 +28,7 @@ from ..query.snapshot import Snapshot
 from ..query.sql_face import face_contents
 from ..settings import Settings
 from ..storage.blocks import MemoryBlock
-from ..storage.builder import BlockOrigin
+from ..storage.layout import BlockOrigin
 from .metrics import Metrics
 from .sql_runner import SqlRunner
 from .sql_sandbox import SqlBounds, SqlJob

@@ -18,7 +18,7 @@ import xxhash
 from ...schema import tables
 from ...schema.block import BlockMeta, FileMeta, block_from_json
 from ...schema.errors import CorruptBlock
-from .builder import BlockTables
+from .layout import BlockTables
 from .objects_protocol import Objects
 
 if TYPE_CHECKING:

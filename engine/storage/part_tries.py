@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -71,24 +72,40 @@ class PartTries:
     frame_spans: Sequence[tuple[int, int]]
 
 
-def build_part_tries(part_stacks: Sequence[IntArray], stacks: pa.Table, symbols: SymbolTables) -> PartTries:
-    """Tries for each part from the rows of `stacks` that it uses, in the order of its stack numbers.
+class PartTrieBuilder:
+    """Makes the tries of each part from the rows of `stacks` that it uses, in the order of its stack numbers."""
 
-    Raises `CorruptBlock` when a location is referred to and is not there.
-    """
-    lists = stacks.column("locations").combine_chunks()
-    flat = first_rows(symbols.location_ids, lists.values, strict=True)
-    flat = flat.astype(width_of(len(symbols.location_ids)))
-    leaf_first = Ragged(flat, lists.offsets.to_numpy())
-    ids = stacks.column("stack_id").to_numpy()
-    # A part without stacks goes first, so that a block without parts has its (empty) tables too.
-    nothing = _part_trie(0, ids[:0], Ragged(flat[:0], np.zeros(1, np.int64)), symbols)
-    parts = [tuple(table.slice(0, 0) for table in nothing)]
-    for part, rows in enumerate(part_stacks):
-        parts.append(_part_trie(part, ids[rows], leaf_first.take(rows).reversed(), symbols))
-    columns = [list(column) for column in zip(*parts, strict=True)]
-    joined = (pa.concat_tables(column) for column in columns)
-    return PartTries(*joined, *(_spans(column[1:]) for column in columns))
+    def __init__(self, part_stacks: Sequence[IntArray], stacks: pa.Table, symbols: SymbolTables) -> None:
+        self._part_stacks = part_stacks
+        self._stacks = stacks
+        self._symbols = symbols
+
+    @cached_property
+    def _leaf_first(self) -> Ragged:
+        """The locations of every stack, numbered."""
+        lists = self._stacks.column("locations").combine_chunks()
+        flat = first_rows(self._symbols.location_ids, lists.values, strict=True)
+        return Ragged(flat.astype(width_of(len(self._symbols.location_ids))), lists.offsets.to_numpy())
+
+    def part(self, part: int) -> tuple[pa.Table, pa.Table, pa.Table]:
+        """`stacks`, `stacktraces` and `frames` of one part.
+
+        Raises `CorruptBlock` when a location is referred to and is not there.
+        """
+        rows = self._part_stacks[part]
+        ids = self._stacks.column("stack_id").to_numpy()[rows]
+        return _part_trie(part, ids, self._leaf_first.take(rows).reversed(), self._symbols)
+
+    def all(self) -> PartTries:
+        """Those of all parts, one after the other. Raises `CorruptBlock` as `part` does."""
+        # A part without stacks goes first, so that a block without parts has its (empty) tables too.
+        no_stacks = Ragged(self._leaf_first.values[:0], np.zeros(1, np.int64))
+        nothing = _part_trie(0, np.zeros(0, np.uint64), no_stacks, self._symbols)
+        parts = [tuple(table.slice(0, 0) for table in nothing)]
+        parts += [self.part(part) for part in range(len(self._part_stacks))]
+        columns = [list(column) for column in zip(*parts, strict=True)]
+        joined = (pa.concat_tables(column) for column in columns)
+        return PartTries(*joined, *(_spans(column[1:]) for column in columns))
 
 
 def _spans(tables: Sequence[pa.Table]) -> Sequence[tuple[int, int]]:

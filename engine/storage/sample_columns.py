@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,11 @@ class Collected:
     span_id: U64Array | None
     trace_id: pa.Array | None
 
+    def columns(self) -> list[Any]:
+        """Those that are there; each has `nbytes`."""
+        every = (self.stack_row, self.value, self.labelset_id, self.span_id, self.trace_id)
+        return [column for column in every if column is not None]
+
 
 class SampleColumns:
     """Appends the samples of batches, twelve bytes each when they carry neither labels nor spans."""
@@ -50,18 +56,30 @@ class SampleColumns:
         placed = find(samples.column("stack_id").to_numpy())
         labelset, span = (samples.column(name).to_numpy() for name in ("labelset_id", "span_id"))
         trace = samples.column("trace_id").combine_chunks()
-        self._stack_rows.append(placed.astype(np.uint32))
-        self._values.append(samples.column("value").to_numpy().copy())
-        self._labelsets.append(labelset.copy() if labelset.any() else None)
-        self._spans.append(span.copy() if span.any() else None)
-        self._traces.append(trace if trace.null_count < len(trace) else None)
-        self._length += len(samples)
-        extras = (self._labelsets[-1], self._spans[-1], self._traces[-1])
-        self.size_bytes += 12 * len(samples) + sum(
-            int(column.nbytes) for column in extras if column is not None
+        self._append(
+            Collected(
+                placed.astype(np.uint32),
+                samples.column("value").to_numpy().copy(),
+                labelset.copy() if labelset.any() else None,
+                span.copy() if span.any() else None,
+                trace if trace.null_count < len(trace) else None,
+            )
         )
 
-    def take_all(self) -> Collected:
+    def add_collected(self, other: Collected, rows: IntArray) -> None:
+        """Take samples that were collected elsewhere; `rows` says where each of the stacks there is here."""
+        self._append(replace(other, stack_row=rows.astype(np.uint32)[other.stack_row]))
+
+    def _append(self, more: Collected) -> None:
+        self._stack_rows.append(more.stack_row)
+        self._values.append(more.value)
+        self._labelsets.append(more.labelset_id)
+        self._spans.append(more.span_id)
+        self._traces.append(more.trace_id)
+        self._length += len(more.value)
+        self.size_bytes += sum(int(column.nbytes) for column in more.columns())
+
+    def joined(self) -> Collected:
         """Everything, joined."""
         lengths = [len(values) for values in self._values]
         nothing = [np.zeros(0, np.int64)]

@@ -20,7 +20,8 @@ import xxhash
 from flameduck.engine.database import DatabaseLimits, DuckDB, connect
 from flameduck.engine.database_face import FaceContents
 from flameduck.engine.storage.blocks import write_block
-from flameduck.engine.storage.builder import BlockBuilder, BlockOrigin, BlockTables
+from flameduck.engine.storage.builder import BlockBuilder
+from flameduck.engine.storage.layout import BlockOrigin, BlockTables
 from flameduck.engine.storage.objects import open_objects
 from flameduck.schema import profile
 from flameduck.schema.identity import ROOT_PATH, extend_paths, series_id
