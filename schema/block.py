@@ -39,6 +39,10 @@ class PartMeta:
     frames: tuple[int, int]
     series: tuple[int, int]
 
+    def trie_rows(self, table: str) -> tuple[int, int]:
+        """The part's rows of `stacks`, `stacktraces` or `frames`."""
+        return {"stacks": self.stacks, "stacktraces": self.stacktraces, "frames": self.frames}[table]
+
 
 @dataclass(frozen=True)
 class BlockMeta:

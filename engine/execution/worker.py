@@ -32,7 +32,7 @@ def main(file_descriptor: int, idle_s: float = IDLE_S) -> None:
         while pipe.poll(idle_s):
             try:
                 task, item = pipe.recv()
-            except EOFError:
+            except (EOFError, ConnectionResetError):
                 return
             pipe.send_bytes(_answer(task, item))
 

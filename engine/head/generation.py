@@ -1,8 +1,8 @@
 """What the head took in between two flushes, by tenant.
 
-A tenant's profiles gather in a block builder. A question turns what gathered since the last one into a small block
-in memory, so that it sees a snapshot and asks blocks like any other; such blocks are merged as they become many.
-The flush makes one block of everything.
+A tenant's profiles gather in a block builder. A question lays out what it holds as a small block in memory, so that it
+sees a snapshot and asks blocks like any other; a builder that has become large is put aside as such a block for good,
+and another one begun. The flush makes one block of everything.
 """
 
 from __future__ import annotations
@@ -14,32 +14,42 @@ from threading import Lock
 from ulid import ULID
 
 from ...schema.profile import NormalisedBatch
-from ..compaction.run import merge_blocks
 from ..query.opened import OpenBlock
 from ..storage.blocks import MemoryBlock
 from ..storage.builder import BlockBuilder
-from ..storage.layout import BlockOrigin, BlockTables
+from ..storage.layout import BlockOrigin, BlockTables, Collection, lay_out
+from .segment import SegmentBlock
+
+SEGMENT_SAMPLES = 300_000
+"""A builder with more is put aside at the next question: the layout of a smaller one is made anew for each."""
 
 MOST_SEGMENTS = 8
-"""Blocks in memory that a question may find, per tenant and generation; more are merged first."""
+"""Blocks put aside that a question may find, per tenant and generation; more are joined first."""
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """A block in memory, and what its tables take."""
+    """A block in memory, and what it was made of."""
 
+    block: SegmentBlock
     opened: OpenBlock
-    table_bytes: int
+    collection: Collection
 
     @classmethod
-    def of(cls, built: BlockTables) -> _Segment:
-        """A block that was built."""
-        return cls(OpenBlock(MemoryBlock(built)), built.size_bytes)
+    def of(cls, collection: Collection, tenant: str) -> _Segment:
+        """What was collected, laid out."""
+        block = SegmentBlock(lay_out(collection, BlockOrigin(str(ULID()), tenant, level=0)))
+        return cls(block, OpenBlock(block), collection)
 
     @property
     def size_bytes(self) -> int:
         """With what was read of it."""
-        return self.table_bytes + self.opened.held_bytes
+        return self.block.size_bytes + self.opened.held_bytes + self.collection.size_bytes
+
+    @property
+    def samples(self) -> int:
+        """Samples, copies included."""
+        return len(self.collection.samples.value)
 
 
 Pieces = Sequence[NormalisedBatch]
@@ -65,15 +75,22 @@ class TenantRows:
         # Lets one thread at a time build; taken before `_lock`.
         self._building = Lock()
         self._builder = BlockBuilder()
+        # Blocks put aside, and the one of what the builder held at the last question.
         self._segments: list[_Segment] = []
-        self._built: BlockTables | None = None
+        self._latest: _Segment | None = None
+        self._built: OpenBlock | None = None
+        self._built_tables: BlockTables | None = None
         self.profiles = 0
         self.samples = 0
 
     @property
     def size_bytes(self) -> int:
         """About what is held in memory."""
-        return self._builder.size_bytes + sum(one.size_bytes for one in list(self._segments))
+        built, opened = self._built_tables, self._built
+        size_bytes = self._builder.size_bytes + sum(one.size_bytes for one in self._everything())
+        if built is not None and opened is not None:
+            size_bytes += built.size_bytes + opened.held_bytes
+        return size_bytes
 
     def lean(self, pieces: Pieces) -> LeanBatch:
         """A batch without symbols that are here. Raises `CorruptBlock`."""
@@ -93,18 +110,12 @@ class TenantRows:
     def segments(self) -> Sequence[OpenBlock]:
         """Everything that was added, as a few blocks in memory."""
         with self._building:
-            self._close_builder()
+            if self._built is not None:
+                return [self._built]
+            self._look()
             if len(self._segments) > MOST_SEGMENTS:
-                self._merge_smallest()
-            return [one.opened for one in self._segments]
-
-    def segment(self) -> OpenBlock | None:
-        """Everything that was added as one block in memory; None where there is nothing."""
-        with self._building:
-            self._close_builder()
-            if len(self._segments) > 1:
-                self._segments = [self._merged(self._segments)]
-            return self._segments[0].opened if self._segments else None
+                self._join_smallest()
+            return [one.opened for one in self._everything()]
 
     def build(self, ulid: str, source: str) -> BlockTables | None:
         """Everything that was added as a block that names its `source`, to be stored; None where there is nothing.
@@ -113,38 +124,54 @@ class TenantRows:
         """
         origin = BlockOrigin(ulid, self._tenant, level=0, sources=(source,))
         with self._building:
-            if self._built is not None or not self.profiles:
-                return self._built
-            if not self._segments:
-                return self._keep(self._take_builder().build(origin))
-            self._close_builder()
-            segments = list(self._segments)
+            if self._built_tables is not None or not self.profiles:
+                return self._built_tables
+            if not self._everything():
+                return self._keep(self._builder.build(origin))
+            self._look()
+            segments = self._everything()
         # Questions go on meanwhile: they find the segments.
-        built = merge_blocks([one.opened for one in segments], origin)
+        built = _joined(segments).build(origin)
         with self._building:
             return self._keep(built)
 
     def _keep(self, built: BlockTables) -> BlockTables:
-        self._built = built
-        self._segments = [_Segment.of(built)]
+        self._built_tables = built
+        self._built = OpenBlock(MemoryBlock(built))
+        self._builder, self._segments, self._latest = BlockBuilder(), [], None
         return built
 
-    def _take_builder(self) -> BlockBuilder:
+    def _everything(self) -> list[_Segment]:
+        latest = self._latest
+        return [*self._segments, latest] if latest is not None else list(self._segments)
+
+    def _look(self) -> None:
+        """Lay out what came since the last question, with the rest of what the builder holds."""
         with self._lock:
-            taken, self._builder = self._builder, BlockBuilder()
-        return taken
+            builder = self._builder
+            seen = self._latest.collection.profiles.num_rows if self._latest is not None else 0
+            if builder.profiles == seen:
+                return
+            collection = builder.collected()
+            is_full = builder.samples > SEGMENT_SAMPLES
+            if is_full:
+                self._builder = BlockBuilder()
+        segment = _Segment.of(collection, self._tenant)
+        if is_full:
+            self._segments, self._latest = [*self._segments, segment], None
+        else:
+            self._latest = segment
 
-    def _close_builder(self) -> None:
-        if self._builder.profiles:
-            built = self._take_builder().build(BlockOrigin(str(ULID()), self._tenant, level=0))
-            self._segments.append(_Segment.of(built))
-
-    def _merge_smallest(self) -> None:
-        """Half of the segments, the smallest ones, become one: so a profile is merged a few times at most."""
-        ordered = sorted(self._segments, key=lambda one: one.opened.meta.samples)
+    def _join_smallest(self) -> None:
+        """Half of what was put aside, the smallest, becomes one: so a profile is laid out a few times at most."""
+        ordered = sorted(self._segments, key=lambda one: one.samples)
         half = len(ordered) // 2 + 1
-        self._segments = [*ordered[half:], self._merged(ordered[:half])]
+        joined = _Segment.of(_joined(ordered[:half]).collected(), self._tenant)
+        self._segments = [*ordered[half:], joined]
 
-    def _merged(self, segments: Sequence[_Segment]) -> _Segment:
-        origin = BlockOrigin(str(ULID()), self._tenant, level=0)
-        return _Segment.of(merge_blocks([one.opened for one in segments], origin))
+
+def _joined(segments: Sequence[_Segment]) -> BlockBuilder:
+    builder = BlockBuilder()
+    for one in segments:
+        builder.add_collection(one.collection)
+    return builder

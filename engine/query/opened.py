@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...schema.block import BlockMeta, PartMeta
+from ...schema.block import BlockMeta
 from ...schema.identity import NO_ID, hash_texts
 from ...schema.labels import Matcher
 from ..storage.blocks import Block
@@ -152,12 +152,12 @@ class OpenBlock:
 
     def tree(self, part: int) -> PartTree:
         """The function-level trie of a part."""
-        tree: PartTree = self._once("tree", part, lambda: self._read_tree(self.meta.parts[part]))
+        tree: PartTree = self._once("tree", part, lambda: self._read_tree(part))
         return tree
 
     def stacks(self, part: int) -> PartStacks:
         """The location-level trie of a part."""
-        stacks: PartStacks = self._once("stacks", part, lambda: self._read_stacks(self.meta.parts[part]))
+        stacks: PartStacks = self._once("stacks", part, lambda: self._read_stacks(part))
         return stacks
 
     @property
@@ -243,10 +243,10 @@ class OpenBlock:
             np.arange(len(table)),
         )
 
-    def _read_tree(self, part: PartMeta) -> PartTree:
-        frames = self.block.table("frames", ["parent", "size", "function", "depth", "first"], part.frames)
-        nodes = self.block.table("stacktraces", ["frame"], part.stacktraces)
-        stacks = self.block.table("stacks", ["node"], part.stacks)
+    def _read_tree(self, part: int) -> PartTree:
+        frames = self.block.part_table("frames", ["parent", "size", "function", "depth", "first"], part)
+        nodes = self.block.part_table("stacktraces", ["frame"], part)
+        stacks = self.block.part_table("stacks", ["node"], part)
         function = _numbers(frames, "function")
         used = np.zeros(len(self.function_names) + 1, np.bool_)
         used[function] = True
@@ -259,9 +259,9 @@ class OpenBlock:
         frame_of_stack = _numbers(nodes, "frame")[_numbers(stacks, "node")]
         return PartTree(trie, names, frames.column("first").to_numpy(), hashes, frame_of_stack)
 
-    def _read_stacks(self, part: PartMeta) -> PartStacks:
-        nodes = self.block.table("stacktraces", ["parent", "size", "location"], part.stacktraces)
-        stacks = self.block.table("stacks", ["node", "stack_id"], part.stacks)
+    def _read_stacks(self, part: int) -> PartStacks:
+        nodes = self.block.part_table("stacktraces", ["parent", "size", "location"], part)
+        stacks = self.block.part_table("stacks", ["node", "stack_id"], part)
         parent, size, location = (_numbers(nodes, name) for name in ("parent", "size", "location"))
         trie = Trie(parent, location, size, depths_of(parent))
         return PartStacks(trie, _numbers(stacks, "node"), stacks.column("stack_id").to_numpy())

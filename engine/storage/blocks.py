@@ -60,6 +60,10 @@ class Block(Protocol):
         """Columns of one table, all rows or a half-open range; an absent table is empty."""
         ...
 
+    def part_table(self, name: str, columns: Sequence[str], part: int) -> pa.Table:
+        """Columns of one part's rows of `stacks`, `stacktraces` or `frames`."""
+        ...
+
     def path(self, name: str) -> str | None:
         """A local path of the table's file, or None when it is only in memory."""
         ...
@@ -85,6 +89,10 @@ class MemoryBlock:
         """Columns of one table, all rows or a half-open range."""
         table = self._built.tables[name].select(list(columns))
         return table if rows is None else table.slice(rows[0], rows[1] - rows[0])
+
+    def part_table(self, name: str, columns: Sequence[str], part: int) -> pa.Table:
+        """Columns of one part's rows of `stacks`, `stacktraces` or `frames`."""
+        return self.table(name, columns, self.meta.parts[part].trie_rows(name))
 
     def path(self, name: str) -> str | None:
         """None: there is no file."""
@@ -136,6 +144,10 @@ class StoredBlock:
             return table.slice(rows[0] - starts[first], rows[1] - rows[0])
         except (pa.ArrowInvalid, OSError) as error:
             raise CorruptBlock(f"block {self._meta.ulid}: {name}.parquet: {error}") from None
+
+    def part_table(self, name: str, columns: Sequence[str], part: int) -> pa.Table:
+        """Columns of one part's rows of `stacks`, `stacktraces` or `frames`."""
+        return self.table(name, columns, self.meta.parts[part].trie_rows(name))
 
     def path(self, name: str) -> str | None:
         """A local path of the table's file, or None when the block has no such table."""
