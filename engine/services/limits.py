@@ -55,6 +55,7 @@ class TenantLimits:
     max_query_lookback: str = "0s"
     max_flamegraph_nodes_default: int = 8192
     max_flamegraph_nodes_max: int = 1_048_576
+    max_flamegraph_nodes_on_select_merge_profile: bool = False
 
     def decode_limits(self) -> DecodeLimits:
         """The same, as decoding takes them."""
@@ -154,7 +155,7 @@ def _limits(base: TenantLimits, found: object, where: str) -> TenantLimits:
             raise SettingsError(f"{where}: unknown limit {name!r}")
         wanted = type(known[name])
         fits = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
-        if not fits or isinstance(value, bool):
+        if not fits or isinstance(value, bool) is not (wanted is bool):
             raise SettingsError(f"{where}.{name} must be {wanted.__name__}, got {value!r}")
         if not isinstance(value, str) and not 0 <= value < math.inf:
             raise SettingsError(f"{where}.{name} must be 0 or more, got {value}")
