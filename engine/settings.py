@@ -90,6 +90,7 @@ class ServerSettings:
     tls_key: str = setting("", "PEM file of the certificate's key")
     stop_seconds: int = setting(30, "how long a stop waits for requests before it flushes")
     multitenancy: bool = setting(False, "take the tenant from X-Scope-OrgID; else all data is of `anonymous`")
+    metrics_tenants: int = setting(500, "tenants with metrics of their own; all others count as `other`")
     log_level: str = setting("info", "debug, info, warning or error")
     slow_ms: int = setting(5000, "requests that take longer are logged")
     self_profile: bool = setting(False, "profile the server itself into tenant `_self`")

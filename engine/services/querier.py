@@ -33,9 +33,7 @@ from .metrics import Metrics
 from .sql_runner import SqlRunner
 from .sql_sandbox import SqlBounds, SqlJob
 from .table_formats import checked_format
-
-MOST_TENANTS = 1000
-"""Tenants whose blocks stay open."""
+from .tenant_blocks import MOST_TENANTS
 
 
 class TenantDatabase(Engine):
@@ -67,6 +65,11 @@ class TenantDatabase(Engine):
         found |= self.blocks.blocks(state, start_ns, end_ns)
         ordered = dict(sorted(found.items(), key=lambda item: (item[1].meta.min_ts, item[0])))
         return Snapshot(ordered, self._shared_database, state.version, overlays=self._overlays)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the tenant was seen, in blocks or in the head."""
+        return not self.blocks.catalog.known_version and self.blocks.tenant not in self._head.tenants()
 
     def sql(self, request: SqlRequest) -> pa.Table:
         """Refused: SQL of strangers runs in processes of its own. Raises `RequestError`."""
@@ -132,7 +135,11 @@ class Querier:
     def ask(self, tenant: str, request: Request) -> Answer:
         """Answer a request. Raises `RequestError` or `StorageError`."""
         with self._measured(type(request).__name__.removesuffix("Request").lower()):
-            return self.database(tenant).ask(request)
+            database = self.database(tenant)
+            try:
+                return database.ask(request)
+            finally:
+                self._forget_empty(database)
 
     def sql(self, tenant: str, request: SqlRequest, table_format: str) -> Future[bytes]:
         """Begin to answer one SQL query, as JSON, CSV or Arrow. The future raises `InvalidSql` or `StorageError`.
@@ -143,10 +150,18 @@ class Querier:
         database = self.database(tenant)
         begun = time.monotonic()
         answer = self._sql.submit(lambda: SqlJob(request, database.sql_contents(request.text), table_format))
-        answer.add_done_callback(lambda done: self._note_sql(done, begun))
+        answer.add_done_callback(lambda done: self._note_sql(database, done, begun))
         return answer
 
-    def _note_sql(self, answer: Future[bytes], begun: float) -> None:
+    def _forget_empty(self, database: TenantDatabase) -> None:
+        """Keep nothing of a tenant that was only asked about."""
+        if database.is_empty:
+            with self._lock:
+                if self._databases.get(database.blocks.tenant) is database:
+                    del self._databases[database.blocks.tenant]
+
+    def _note_sql(self, database: TenantDatabase, answer: Future[bytes], begun: float) -> None:
+        self._forget_empty(database)
         self._parts.metrics.query_seconds.labels("sql").observe(time.monotonic() - begun)
         if answer.cancelled() or answer.exception() is not None:
             self._parts.metrics.query_errors.labels("sql").inc()

@@ -84,6 +84,12 @@ class Catalog:
             self._loads_done = self._loads_begun
             return self._state
 
+    @property
+    def known_version(self) -> int:
+        """The version that was seen last; 0 as long as none was, or while nothing was ever stored."""
+        state = self._state
+        return 0 if state is None else state.version
+
     def commit(self, added: Sequence[BlockEntry], removed: Sequence[str], reason: str) -> CatalogState:
         """Add and remove blocks in one step; returns the version that this made.
 
