@@ -81,6 +81,7 @@ class Metrics:
         self.flush_failures = self._counter("flush_failures", "Flushes that failed and are tried again.")
         self.merge_seconds = self._histogram("merge_seconds", "Merging a tenant's small blocks.")
         self.query_seconds = self._histogram("query_seconds", "Answering a question.", "kind")
+        self.query_overloads = self._counter("query_overloads", "Questions that were answered with 429.")
         self.query_errors = self._counter("query_errors", "Questions that failed.", "kind")
         self.request_seconds = self._histogram("http_request_seconds", "Answering a request.", "route")
         self.requests = self._counter("http_requests", "Answered requests.", "route", "status")

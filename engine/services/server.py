@@ -70,6 +70,7 @@ class Server:
                 settings,
                 self.metrics,
                 server.query_concurrency,
+                server.max_waiting_queries,
                 _sql_bounds(server, settings),
                 server.sql_concurrency,
             )

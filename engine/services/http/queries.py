@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import re
 import time
@@ -121,25 +120,26 @@ class QuerierService:
         self, request: querier_pb2.SelectMergeStacktracesRequest, headers: Headers
     ) -> querier_pb2.SelectMergeStacktracesResponse:
         """A flame graph, or the same as tree, DOT or pprof."""
-        answer = querier_pb2.SelectMergeStacktracesResponse()
         questions = self._questions.of(headers)
         chosen_range = questions.range_ns(request.start, request.end)
         most = questions.max_nodes(request.max_nodes)
         tree = _tree(request, chosen_range)
+        made = querier_pb2.SelectMergeStacktracesResponse
         if request.format == querier_pb2.PROFILE_FORMAT_PPROF:
-            answer.pprof.profile.CopyFrom(await _pprof(questions, tree, request))
-            return answer
+            asked = _pprof_request(questions, tree, request)
+            return await questions.ask(
+                Exported, asked, lambda one: made(pprof=querier_pb2.PprofProfile(profile=_profile(one)))
+            )
         if request.format == querier_pb2.PROFILE_FORMAT_DOT:
             source_nodes, shown = questions.dot_nodes(request.max_nodes)
-            source = await _merged(questions, ExportRequest(tree, "pprof", _AS_PYROSCOPE, source_nodes))
-            answer.dot = await asyncio.to_thread(profile_to_dot, source, shown)
-            return answer
-        graph = await questions.ask(Flamegraph, FlamegraphRequest(tree, most))
+            asked = ExportRequest(tree, "pprof", _AS_PYROSCOPE, source_nodes)
+            return await questions.ask(
+                Exported, asked, lambda one: made(dot=profile_to_dot(_profile(one), shown))
+            )
+        graph = FlamegraphRequest(tree, most)
         if request.format == querier_pb2.PROFILE_FORMAT_TREE:
-            answer.tree = tree_bytes(graph)
-        else:
-            answer.flamegraph.CopyFrom(_flamegraph(graph))
-        return answer
+            return await questions.ask(Flamegraph, graph, lambda one: made(tree=tree_bytes(one)))
+        return await questions.ask(Flamegraph, graph, lambda one: made(flamegraph=_flamegraph(one)))
 
     async def select_merge_span_profile(
         self, request: querier_pb2.SelectMergeSpanProfileRequest, headers: Headers
@@ -167,7 +167,7 @@ class QuerierService:
         """A merged pprof."""
         questions = self._questions.of(headers)
         tree = _tree(request, questions.range_ns(request.start, request.end))
-        return await _pprof(questions, tree, request)
+        return await questions.ask(Exported, _pprof_request(questions, tree, request), _profile)
 
     async def select_series(
         self, request: querier_pb2.SelectSeriesRequest, headers: Headers
@@ -181,8 +181,9 @@ class QuerierService:
         exemplars = request.exemplar_type == types_pb2.EXEMPLAR_TYPE_INDIVIDUAL
         by = tuple(request.group_by)
         asked = SeriesRequest(chosen, step_ms * MS, by, "sum", request.limit, exemplars)
-        rows = await questions.ask(Rows, asked)
-        return querier_pb2.SelectSeriesResponse(series=_series(rows))
+        return await questions.ask(
+            Rows, asked, lambda rows: querier_pb2.SelectSeriesResponse(series=_series(rows))
+        )
 
     async def select_heatmap(
         self, request: querier_pb2.SelectHeatmapRequest, headers: Headers
@@ -196,9 +197,8 @@ class QuerierService:
         widened = replace(chosen, start_ns=chosen.start_ns - step_ms * MS)
         spans = request.query_type == querier_pb2.HEATMAP_QUERY_TYPE_SPAN
         asked = SpansRequest(widened) if spans else ProfilesRequest(widened)
-        rows = await questions.ask(Rows, asked)
         grid = Grid(request.start, request.end, step_ms)
-        return await asyncio.to_thread(heatmap_answer, rows, grid, request)
+        return await questions.ask(Rows, asked, lambda rows: heatmap_answer(rows, grid, request))
 
     async def diff(self, request: querier_pb2.DiffRequest, headers: Headers) -> querier_pb2.DiffResponse:
         """Two call trees side by side."""
@@ -206,22 +206,17 @@ class QuerierService:
         sides = [(side, questions.range_ns(side.start, side.end)) for side in (request.left, request.right)]
         nodes = questions.max_nodes(max(request.left.max_nodes, request.right.max_nodes))
         left, right = (_tree(side, chosen_range) for side, chosen_range in sides)
-        graph = await questions.ask(FlamegraphDiff, DiffRequest(left, right, nodes))
-        answer = querier_pb2.DiffResponse()
-        answer.flamegraph.CopyFrom(_flamegraph_diff(graph))
-        return answer
+        return await questions.ask(
+            FlamegraphDiff,
+            DiffRequest(left, right, nodes),
+            lambda graph: querier_pb2.DiffResponse(flamegraph=_flamegraph_diff(graph)),
+        )
 
     async def get_profile_stats(
         self, request: types_pb2.GetProfileStatsRequest, headers: Headers
     ) -> types_pb2.GetProfileStatsResponse:
         """Whether there is data, and of what time."""
-        rows = await self._questions.of(headers).ask(Rows, BlocksRequest())
-        answer = types_pb2.GetProfileStatsResponse()
-        if len(rows.table):
-            answer.data_ingested = True
-            answer.oldest_profile_time = min(rows.table.column("min_ts").to_pylist()) // MS
-            answer.newest_profile_time = max(rows.table.column("max_ts").to_pylist()) // MS
-        return answer
+        return await self._questions.of(headers).ask(Rows, BlocksRequest(), _stats)
 
     async def analyze_query(
         self, request: querier_pb2.AnalyzeQueryRequest, headers: Headers
@@ -232,22 +227,28 @@ class QuerierService:
 
 
 async def _column(questions: TenantQuestions, request: Request) -> list[Any]:
-    rows = await questions.ask(Rows, request)
-    values: list[Any] = rows.table.column(0).to_pylist()
+    values: list[Any] = await questions.ask(Rows, request, lambda rows: rows.table.column(0).to_pylist())
     return values
 
 
-async def _pprof(questions: TenantQuestions, tree: TreeQuery, request: Any) -> querier_profile_pb2.Profile:
+def _stats(blocks: Rows) -> types_pb2.GetProfileStatsResponse:
+    answer = types_pb2.GetProfileStatsResponse()
+    if len(blocks.table):
+        answer.data_ingested = True
+        answer.oldest_profile_time = min(blocks.table.column("min_ts").to_pylist()) // MS
+        answer.newest_profile_time = max(blocks.table.column("max_ts").to_pylist()) // MS
+    return answer
+
+
+def _pprof_request(questions: TenantQuestions, tree: TreeQuery, request: Any) -> ExportRequest:
     options = _AS_PYROSCOPE
     if request.stack_trace_selector.HasField("go_pgo"):
         pgo = request.stack_trace_selector.go_pgo
         options = PprofOptions(True, pgo.keep_locations, pgo.aggregate_callees, "pyroscope")
-    nodes = questions.profile_nodes(request.max_nodes)
-    return await _merged(questions, ExportRequest(tree, "pprof", options, nodes))
+    return ExportRequest(tree, "pprof", options, questions.profile_nodes(request.max_nodes))
 
 
-async def _merged(questions: TenantQuestions, request: ExportRequest) -> querier_profile_pb2.Profile:
-    exported = await questions.ask(Exported, request)
+def _profile(exported: Exported) -> querier_profile_pb2.Profile:
     message = querier_profile_pb2.Profile()
     message.ParseFromString(gzip.decompress(exported.data))
     return message

@@ -14,7 +14,8 @@ from ..querier import Querier
 from .query_limits import checked_range_ns, dot_nodes, max_nodes
 from .tenancy import tenant_of
 
-Answer = TypeVar("Answer")
+Found = TypeVar("Found")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,13 @@ class TenantQuestions:
         """Nodes of a graph's source, and of the graph. Raises `RequestError`."""
         return dot_nodes(asked, self.limits)
 
-    async def ask(self, kind: Callable[..., Answer], request: Request) -> Answer:
-        """The answer of a request, which is of a kind. Raises `RequestError` or `StorageError`."""
-        return cast(Answer, await asyncio.to_thread(self.querier.ask, self.tenant, request))
+    async def ask(self, kind: Callable[..., Found], request: Request, make: Callable[[Found], Made]) -> Made:
+        """What `make` makes of the answer of a request, which is of a kind, outside of the event loop.
+
+        Raises `RequestError`, `StorageError`, and `Overloaded` when too many questions wait.
+        """
+        later = self.querier.submit(self.tenant, request, lambda answer: make(cast(Found, answer)))
+        return await asyncio.wrap_future(later)
 
 
 class Questions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import time
 from collections.abc import Sequence
@@ -41,13 +40,15 @@ class RenderRoutes:
         nodes = _nodes(params)
         tree = asked.TreeQuery(chosen)
         if params.get("format") == "dot":
-            return PlainTextResponse(await _dot(questions, tree, nodes))
-        graph = await questions.ask(
-            asked.Flamegraph, asked.FlamegraphRequest(tree, questions.max_nodes(nodes))
-        )
+            return await _dot(questions, tree, nodes)
+        most = questions.max_nodes(nodes)
         groups = tuple(params.getlist("groupBy"))
         main, by_group = await _timelines(questions, chosen, groups, shown.range_ms(chosen))
-        return JSONResponse(flamebearer(graph, chosen.profile_type, main, by_group))
+        return await questions.ask(
+            asked.Flamegraph,
+            asked.FlamegraphRequest(tree, most),
+            lambda graph: JSONResponse(flamebearer(graph, shown.profile_type, main, by_group)),
+        )
 
     async def render_diff(self, request: Request) -> Response:
         """Two flame graphs side by side, as JSON."""
@@ -58,8 +59,11 @@ class RenderRoutes:
             raise RequestError("profile types must match")
         left, right = (asked.TreeQuery(side.selection(questions)) for side in sides)
         nodes = questions.max_nodes(_nodes(params))
-        graph = await questions.ask(asked.FlamegraphDiff, asked.DiffRequest(left, right, nodes))
-        return JSONResponse(flamebearer(graph, sides[0].profile_type))
+        return await questions.ask(
+            asked.FlamegraphDiff,
+            asked.DiffRequest(left, right, nodes),
+            lambda graph: JSONResponse(flamebearer(graph, sides[0].profile_type)),
+        )
 
     async def label_values(self, request: Request) -> Response:
         """The profile types of the last hour for `__name__`; other labels need a range, which there is not."""
@@ -71,8 +75,11 @@ class RenderRoutes:
             raise RequestError("missing time range in the query")
         now_ms = time.time_ns() // MS
         chosen = asked.Selection("{}", "", *questions.range_ns(now_ms - _HOUR_MS, now_ms))
-        rows = await questions.ask(asked.Rows, asked.ProfileTypesRequest(chosen))
-        return JSONResponse(rows.table.column(0).to_pylist())
+        return await questions.ask(
+            asked.Rows,
+            asked.ProfileTypesRequest(chosen),
+            lambda rows: JSONResponse(rows.table.column(0).to_pylist()),
+        )
 
 
 @dataclass(frozen=True)
@@ -124,29 +131,39 @@ def _nodes(params: QueryParams) -> int:
         raise RequestError(f"max-nodes must be a number, got {text[:20]!r}") from None
 
 
-async def _dot(questions: TenantQuestions, tree: asked.TreeQuery, nodes: int) -> str:
+async def _dot(questions: TenantQuestions, tree: asked.TreeQuery, nodes: int) -> Response:
     """A graph for graphviz."""
     source_nodes, shown = questions.dot_nodes(nodes)
     options = asked.PprofOptions(rules="pyroscope")
-    exported = await questions.ask(asked.Exported, asked.ExportRequest(tree, "pprof", options, source_nodes))
-    profile = querier_profile_pb2.Profile.FromString(gzip.decompress(exported.data))
-    return await asyncio.to_thread(profile_to_dot, profile, shown)
+
+    def drawn(exported: asked.Exported) -> Response:
+        profile = querier_profile_pb2.Profile.FromString(gzip.decompress(exported.data))
+        return PlainTextResponse(profile_to_dot(profile, shown))
+
+    return await questions.ask(
+        asked.Exported, asked.ExportRequest(tree, "pprof", options, source_nodes), drawn
+    )
+
+
+Timelines = tuple[Timeline, dict[str, Timeline] | None]
 
 
 async def _timelines(
     questions: TenantQuestions, chosen: asked.Selection, groups: Sequence[str], range_ms: tuple[int, int]
-) -> tuple[Timeline, dict[str, Timeline] | None]:
+) -> Timelines:
     """The points of the only series there is; and those of each group, by the value of the first label."""
+
+    def drawn(rows: asked.Rows) -> Timelines:
+        series: dict[tuple[tuple[str, str], ...], dict[int, float]] = {}
+        for row in rows.table.to_pylist():
+            series.setdefault(tuple(row["labels"]), {})[row["ts"] // MS] = row["value"]
+        only = next(iter(series.values())) if len(series) == 1 else {}
+        named = {
+            dict(labels).get(groups[0], "*"): timeline(points, *range_ms)
+            for labels, points in series.items()
+            if groups
+        }
+        return timeline(only, *range_ms), named if groups else None
+
     request = asked.SeriesRequest(chosen, step_s(*range_ms) * 1000 * MS, tuple(groups))
-    rows = (await questions.ask(asked.Rows, request)).table.to_pylist()
-    series: dict[tuple[tuple[str, str], ...], dict[int, float]] = {}
-    for row in rows:
-        series.setdefault(tuple(row["labels"]), {})[row["ts"] // MS] = row["value"]
-    only = next(iter(series.values())) if len(series) == 1 else {}
-    main = timeline(only, *range_ms)
-    if not groups:
-        return main, None
-    named = {
-        dict(labels).get(groups[0], "*"): timeline(points, *range_ms) for labels, points in series.items()
-    }
-    return main, named
+    return await questions.ask(asked.Rows, request, drawn)
