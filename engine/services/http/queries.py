@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,7 @@ from .call_graph_dot import profile_to_dot
 from .heatmap import Grid
 from .heatmap_answer import heatmap_answer
 from .questions import Questions, TenantQuestions
+from .rpc import Answer, as_asked
 from .times import MS
 from .tree_bytes import tree_bytes
 
@@ -120,11 +121,22 @@ class QuerierService:
         self, request: querier_pb2.SelectMergeStacktracesRequest, headers: Headers
     ) -> querier_pb2.SelectMergeStacktracesResponse:
         """A flame graph, or the same as tree, DOT or pprof."""
+        return await self._stacktraces(request, headers, lambda answer: answer)
+
+    async def _stacktraces(
+        self,
+        request: querier_pb2.SelectMergeStacktracesRequest,
+        headers: Headers,
+        shaped: Callable[[querier_pb2.SelectMergeStacktracesResponse], Answer],
+    ) -> Answer:
         questions = self._questions.of(headers)
         chosen_range = questions.range_ns(request.start, request.end)
         most = questions.max_nodes(request.max_nodes)
         tree = _tree(request, chosen_range)
-        made = querier_pb2.SelectMergeStacktracesResponse
+
+        def made(**parts: Any) -> Answer:
+            return as_asked(shaped(querier_pb2.SelectMergeStacktracesResponse(**parts)), headers)
+
         if request.format == querier_pb2.PROFILE_FORMAT_PPROF:
             asked = _pprof_request(questions, tree, request)
             return await questions.ask(
@@ -155,11 +167,7 @@ class QuerierService:
         )
         if request.format == querier_pb2.PROFILE_FORMAT_TREE:
             inner.format = request.format
-        found = await self.select_merge_stacktraces(inner, headers)
-        answer = querier_pb2.SelectMergeSpanProfileResponse(tree=found.tree)
-        if found.HasField("flamegraph"):
-            answer.flamegraph.CopyFrom(found.flamegraph)
-        return answer
+        return await self._stacktraces(inner, headers, _of_spans)
 
     async def select_merge_profile(
         self, request: querier_pb2.SelectMergeProfileRequest, headers: Headers
@@ -167,7 +175,8 @@ class QuerierService:
         """A merged pprof."""
         questions = self._questions.of(headers)
         tree = _tree(request, questions.range_ns(request.start, request.end))
-        return await questions.ask(Exported, _pprof_request(questions, tree, request), _profile)
+        asked = _pprof_request(questions, tree, request)
+        return await questions.ask(Exported, asked, lambda one: as_asked(_profile(one), headers))
 
     async def select_series(
         self, request: querier_pb2.SelectSeriesRequest, headers: Headers
@@ -182,7 +191,9 @@ class QuerierService:
         by = tuple(request.group_by)
         asked = SeriesRequest(chosen, step_ms * MS, by, "sum", request.limit, exemplars)
         return await questions.ask(
-            Rows, asked, lambda rows: querier_pb2.SelectSeriesResponse(series=_series(rows))
+            Rows,
+            asked,
+            lambda rows: as_asked(querier_pb2.SelectSeriesResponse(series=_series(rows)), headers),
         )
 
     async def select_heatmap(
@@ -198,7 +209,9 @@ class QuerierService:
         spans = request.query_type == querier_pb2.HEATMAP_QUERY_TYPE_SPAN
         asked = SpansRequest(widened) if spans else ProfilesRequest(widened)
         grid = Grid(request.start, request.end, step_ms)
-        return await questions.ask(Rows, asked, lambda rows: heatmap_answer(rows, grid, request))
+        return await questions.ask(
+            Rows, asked, lambda rows: as_asked(heatmap_answer(rows, grid, request), headers)
+        )
 
     async def diff(self, request: querier_pb2.DiffRequest, headers: Headers) -> querier_pb2.DiffResponse:
         """Two call trees side by side."""
@@ -209,7 +222,7 @@ class QuerierService:
         return await questions.ask(
             FlamegraphDiff,
             DiffRequest(left, right, nodes),
-            lambda graph: querier_pb2.DiffResponse(flamegraph=_flamegraph_diff(graph)),
+            lambda one: as_asked(querier_pb2.DiffResponse(flamegraph=_flamegraph_diff(one)), headers),
         )
 
     async def get_profile_stats(
@@ -224,6 +237,15 @@ class QuerierService:
         """Empty, as Pyroscope's own newer storage answers it."""
         self._questions.of(headers)
         return querier_pb2.AnalyzeQueryResponse()
+
+
+def _of_spans(
+    found: querier_pb2.SelectMergeStacktracesResponse,
+) -> querier_pb2.SelectMergeSpanProfileResponse:
+    answer = querier_pb2.SelectMergeSpanProfileResponse(tree=found.tree)
+    if found.HasField("flamegraph"):
+        answer.flamegraph.CopyFrom(found.flamegraph)
+    return answer
 
 
 async def _column(questions: TenantQuestions, request: Request) -> list[Any]:
