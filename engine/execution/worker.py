@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from .start import start_without_pandas
+
 IDLE_S = 60
 """A worker without work for so long exits, unless it is told otherwise; the next item starts another."""
 
@@ -23,6 +25,7 @@ class Reply:
 
 def main(file_descriptor: int, idle_s: float = IDLE_S) -> None:
     """Serve the pipe at a file descriptor."""
+    start_without_pandas()
     # Ctrl-C goes to the whole process group; the parent decides what it means, and closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Connection(file_descriptor) as pipe:
