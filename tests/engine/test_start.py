@@ -66,3 +66,19 @@ def decoded_without_pandas(number: int) -> bool:
 
     found = decode_and_normalise([made_upload(number)], DecodeLimits())
     return bool(found.batches) and "pandas" not in sys.modules
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_command_loads_pandas_only_in_a_program_of_others(own: bool) -> None:
+    """One that calls a command may hand lists to pyarrow that pandas must be there for."""
+    shown = run(
+        "import sys",
+        "from flameduck.cli.main import cli",
+        "sys.argv = words = ['flameduck', 'top', 'tests/fixtures/go-cpu.pb.gz', '-f', 'json']",
+        "try:",
+        f"    cli.main({'' if own else 'args=words[1:]'})",
+        "except SystemExit as end:",
+        "    print()",
+        "    print(end.code, 'pandas' in sys.modules)",
+    )
+    assert shown.splitlines()[-1] == f"0 {not own}"
