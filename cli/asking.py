@@ -20,13 +20,26 @@ if TYPE_CHECKING:
 EXIT_CODE = "flameduck.exit_code"
 """Key in the click context's `meta` of the exit code that an otherwise good run ends with."""
 
+OWN_PROCESS = object()
+"""What the root context's `obj` is where the command is the whole process, and not called from another program."""
+
 _TREE_FIELDS = ("tree", "left", "right", "versus")
 """Where requests hold tree queries."""
+
+
+def start_engine() -> None:
+    """What comes before the engine is imported, once it is sure to be needed."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.find_root().obj is OWN_PROCESS:
+        from ..engine.execution.start import start_without_pandas
+
+        start_without_pandas()
 
 
 @contextmanager
 def opened(store: StoreOptions) -> Iterator[Connection]:
     """The connection to the files, else to the store, with complaints about files that were refused."""
+    start_engine()
     from ..engine.connection import Connection, open_connection
     from ..engine.opening import open_store
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from .asking import ask, opened, report
+from .asking import ask, opened, report, start_engine
 from .graphs import write_html
 from .options import (
     OutputOptions,
@@ -153,6 +153,7 @@ def _sides(
 
 
 def _opened_sides(question: Question, files: Sequence[str]) -> AbstractContextManager[Connection]:
+    start_engine()
     from ..engine.connection import open_comparison
 
     before, after = files

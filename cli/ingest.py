@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from .asking import report
+from .asking import report, start_engine
 from .ingest_source import SourceOptions, migrate, refuse_misplaced, source_of, source_options
 from .options import StoreOptions, format_option, only_store_options, packed, time_ns
 from .output import write_text
@@ -141,6 +141,7 @@ _NOT_OF_FILES = (
 
 
 def _ingest_files(paths: Sequence[str], store: StoreOptions, said: SaidOptions, jobs: int) -> IngestReport:
+    start_engine()
     from ..engine.opening import open_store
     from ..engine.uploads import Uploads
     from ..schema.request import IngestOptions
@@ -158,6 +159,7 @@ def _ingest_files(paths: Sequence[str], store: StoreOptions, said: SaidOptions, 
 def _ingest_source(
     source: str, store: StoreOptions, said: SaidOptions, taken: SourceOptions, jobs: int
 ) -> IngestReport:
+    start_engine()
     from ..engine.opening import open_store
 
     database = open_store(store.store, store.tenant)

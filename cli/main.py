@@ -16,7 +16,7 @@ import click
 
 from .. import __version__
 from ..schema.errors import FlameduckError, exit_status
-from .asking import EXIT_CODE
+from .asking import EXIT_CODE, OWN_PROCESS
 
 COMMANDS: dict[str, str] = {
     "ingest": "Store profiles: files, directories, globs, stdin or URLs.",
@@ -95,6 +95,8 @@ class LazyGroup(click.Group):
         **extra: Any,
     ) -> Any:
         """Run, and end the process: the code is what the command returned, else what its error says."""
+        if args is None:
+            extra.setdefault("obj", OWN_PROCESS)
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:

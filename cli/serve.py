@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .asking import start_engine
 from .options import StoreOptions, only_store_options
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ def command(store: StoreOptions, **said: Any) -> None:
       flameduck serve --store /var/lib/flameduck
       flameduck serve --store s3://bucket/profiles --data-dir /var/lib/flameduck
     """
-    from ..engine.execution.lean_start import keep_pandas_out
-
-    keep_pandas_out()
+    start_engine()
     from ..engine.services.http.run import serve
     from ..engine.settings import load_server_settings, load_settings
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .asking import report
+from .asking import report, start_engine
 from .ingest import labels_of
 from .options import time_ns
 from .output import write_text
@@ -51,6 +51,7 @@ def command(
       flameduck upload 'profiles/*.pb.gz' --url https://profiles.example.com --tenant acme --time -10m
       go test -cpuprofile cpu.out ./... && flameduck upload cpu.out --service tests
     """
+    start_engine()
     from ..engine.client import ClientDatabase
     from ..engine.uploads import UploadOptions, Uploads
     from ..schema.labels import SERVICE_NAME

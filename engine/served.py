@@ -42,7 +42,8 @@ class RunningServer:
     multitenancy: bool = False
 
     def write(self, store: Path) -> None:
-        """Leave the note in the store's directory, whole or not at all."""
+        """Leave the note in the store's directory, whole or not at all; the directory is made if there is none."""
+        store.mkdir(parents=True, exist_ok=True)
         temporary = store / f".{SERVER_NOTE}.{self.pid}"
         temporary.write_text(json.dumps(asdict(self)))
         temporary.replace(store / SERVER_NOTE)

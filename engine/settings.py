@@ -75,7 +75,10 @@ class ServerSettings:
     flush_bytes: int = setting(256 << 20, "a flush begins when the head holds so much memory")
     merge_every_s: int = setting(30, "how often small blocks are looked for, to be merged; 0: never")
     merge_samples: int = setting(2_000_000, "samples of a block that small ones are merged into, at most")
-    query_concurrency: int = setting(4, "questions that are answered at a time")
+    query_concurrency: int = setting(
+        4, "questions about samples that are answered at a time; more wait, and those about labels do not"
+    )
+    max_waiting_queries: int = setting(100, "questions that wait at most; more are refused with 429")
     sql_concurrency: int = setting(2, "SQL statements over HTTP that run at a time; more wait")
     sql_seconds: int = setting(30, "time for one SQL statement over HTTP")
     sql_memory_bytes: int = setting(512 << 20, "memory for one SQL statement over HTTP")
@@ -90,6 +93,7 @@ class ServerSettings:
     tls_key: str = setting("", "PEM file of the certificate's key")
     stop_seconds: int = setting(30, "how long a stop waits for requests before it flushes")
     multitenancy: bool = setting(False, "take the tenant from X-Scope-OrgID; else all data is of `anonymous`")
+    metrics_tenants: int = setting(500, "tenants with metrics of their own; all others count as `other`")
     log_level: str = setting("info", "debug, info, warning or error")
     slow_ms: int = setting(5000, "requests that take longer are logged")
     self_profile: bool = setting(False, "profile the server itself into tenant `_self`")

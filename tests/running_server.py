@@ -74,13 +74,17 @@ def free_port() -> int:
 
 @contextmanager
 def running_server(
-    store: Path | str, *options: str, certificate: str = "", **environment: str
+    store: Path | str, *options: str, certificate: str = "", beside: Path | None = None, **environment: str
 ) -> Iterator[RunningServer]:
-    """`flameduck serve` on a free port, with TLS when it has a `certificate`; killed at the end unless it stopped."""
+    """`flameduck serve` on a free port, with TLS when it has a `certificate`; killed at the end unless it stopped.
+
+    Its log and limits are files beside a local store, or `beside` the path that is given.
+    """
     port = free_port()
-    log = Path(str(store) + ".log") if "://" not in str(store) else Path(os.devnull)
+    beside = beside or (Path(store) if "://" not in str(store) else None)
+    log = Path(f"{beside}.log") if beside else Path(os.devnull)
     words = [sys.executable, "-m", "flameduck.cli", "serve", "--store", str(store)]
-    words += ["--http-port", str(port), "--otlp-port", "0", *_any_range(store, options), *options]
+    words += ["--http-port", str(port), "--otlp-port", "0", *_any_range(beside, options), *options]
     with log.open("ab") as output:
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **environment}
@@ -98,11 +102,11 @@ def running_server(
             process.wait()
 
 
-def _any_range(store: Path | str, options: tuple[str, ...]) -> list[str]:
+def _any_range(beside: Path | None, options: tuple[str, ...]) -> list[str]:
     """Made profiles span years; a question may be about all of them, unless a test has limits of its own."""
-    if "://" in str(store) or "--limits-file" in options:
+    if beside is None or "--limits-file" in options:
         return []
-    limits = Path(str(store) + ".limits.toml")
+    limits = Path(f"{beside}.limits.toml")
     limits.write_text('[default]\nmax_query_length = "0s"\n')
     return ["--limits-file", str(limits)]
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -108,28 +109,70 @@ class S3Server:
         client.mkdir(self.bucket)
 
 
+class S3Process:
+    """An S3 server with one bucket, which may go away and come back with what it holds."""
+
+    def __init__(self, program: Path, data: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        self._program = program
+        self._data = data
+        self._running: subprocess.Popen[bytes] | None = None
+        self.client = S3Server(f"http://127.0.0.1:{self._port}")
+
+    def start(self) -> None:
+        """Return once it answers; skips the test where it does not start."""
+        self._running = subprocess.Popen(
+            [self._program, "--port", f"127.0.0.1:{self._port}", "posix", self._data],
+            env={
+                **os.environ,
+                "ROOT_ACCESS_KEY": self.client.access_key,
+                "ROOT_SECRET_KEY": self.client.secret_key,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _await_port(self._port, self._running)
+
+    def send(self, signal_number: int) -> None:
+        """Send a signal, if it runs."""
+        if self._running is not None:
+            self._running.send_signal(signal_number)
+
+    def stop(self) -> None:
+        """End it at once; nobody answers under its address any more."""
+        if self._running is not None:
+            self._running.kill()
+            self._running.wait()
+            self._running = None
+
+
+@contextmanager
+def _s3_process(request: pytest.FixtureRequest, factory: pytest.TempPathFactory) -> Iterator[S3Process]:
+    process = S3Process(request.config.stash[BUILD_KEY].wait(), _directory_with_attributes(factory))
+    try:
+        process.start()
+        process.client.make_bucket()
+        yield process
+    finally:
+        process.stop()
+
+
 @pytest.fixture(scope="session")
 def s3_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A running S3 server, or skip."""
-    program = request.config.stash[BUILD_KEY].wait()
-    data = _directory_with_attributes(tmp_path_factory)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = S3Server(f"http://127.0.0.1:{port}")
-    running = subprocess.Popen(
-        [program, "--port", f"127.0.0.1:{port}", "posix", data],
-        env={**os.environ, "ROOT_ACCESS_KEY": server.access_key, "ROOT_SECRET_KEY": server.secret_key},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _await_port(port, running)
-        server.make_bucket()
-        yield server
-    finally:
-        running.terminate()
-        running.wait()
+    with _s3_process(request, tmp_path_factory) as process:
+        yield process.client
+
+
+@pytest.fixture
+def s3_process(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[S3Process]:
+    """A running S3 server that a test may stop and start again, or skip."""
+    with _s3_process(request, tmp_path_factory) as process:
+        yield process
 
 
 @pytest.fixture
@@ -158,7 +201,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _needs_s3(test: pytest.Function) -> bool:
     """Whether a test asks for the server, or is the turn `s3` of one that asks for several stores."""
     turns = test.callspec.params.values() if hasattr(test, "callspec") else ()
-    return "s3_server" in test.fixturenames or "s3" in turns
+    return not {"s3_server", "s3_process"}.isdisjoint(test.fixturenames) or "s3" in turns
 
 
 def find_go() -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from .lean_start import keep_pandas_out
+from .start import start_without_pandas
 
 IDLE_S = 60
 """A worker without work for so long exits, unless it is told otherwise; the next item starts another."""
@@ -25,9 +25,9 @@ class Reply:
 
 def main(file_descriptor: int, idle_s: float = IDLE_S) -> None:
     """Serve the pipe at a file descriptor."""
+    start_without_pandas()
     # Ctrl-C goes to the whole process group; the parent decides what it means, and closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_pandas_out()
     with Connection(file_descriptor) as pipe:
         while pipe.poll(idle_s):
             try:

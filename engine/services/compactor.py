@@ -48,8 +48,9 @@ class Compactor:
 
     def note(self, tenant: str) -> None:
         """A tenant has one block more."""
-        with self._lock:
-            self._grown.add(tenant)
+        if self._bounds.every_s:
+            with self._lock:
+                self._grown.add(tenant)
 
     def start(self) -> None:
         """Begin to look."""

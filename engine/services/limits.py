@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _LOOK_S = 5.0
 _MB = 1 << 20
 _UNLIMITED_BYTES = 1 << 62
+_MOST_BUCKETS = 1000
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class TenantLimits:
     max_query_lookback: str = "0s"
     max_flamegraph_nodes_default: int = 8192
     max_flamegraph_nodes_max: int = 1_048_576
+    max_flamegraph_nodes_on_select_merge_profile: bool = False
 
     def decode_limits(self) -> DecodeLimits:
         """The same, as decoding takes them."""
@@ -154,7 +156,7 @@ def _limits(base: TenantLimits, found: object, where: str) -> TenantLimits:
             raise SettingsError(f"{where}: unknown limit {name!r}")
         wanted = type(known[name])
         fits = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
-        if not fits or isinstance(value, bool):
+        if not fits or isinstance(value, bool) is not (wanted is bool):
             raise SettingsError(f"{where}.{name} must be {wanted.__name__}, got {value!r}")
         if not isinstance(value, str) and not 0 <= value < math.inf:
             raise SettingsError(f"{where}.{name} must be 0 or more, got {value}")
@@ -182,14 +184,13 @@ class RateLimits:
         self._clock = clock
         self._lock = Lock()
         self._buckets: dict[str, tuple[float, float]] = {}
+        self._most_buckets = _MOST_BUCKETS
 
     def take(self, tenant: str, size_bytes: int) -> None:
         """Take bytes out of the tenant's bucket. Raises `Overloaded` when they are not there."""
-        limits = self._overrides.of(tenant)
-        rate = limits.ingestion_rate_mb * _MB
+        rate, burst = self._rate_and_burst(tenant)
         if not rate:
             return
-        burst = max(limits.ingestion_burst_size_mb * _MB, rate)
         with self._lock:
             now = self._clock()
             level, then = self._buckets.get(tenant, (burst, now))
@@ -197,7 +198,24 @@ class RateLimits:
             # What is larger than the bucket passes when it is full, or it never would.
             allowed = level >= min(size_bytes, burst)
             self._buckets[tenant] = (level - size_bytes if allowed else level), now
+            if len(self._buckets) > self._most_buckets:
+                self._forget_full(now)
         if not allowed:
-            raise Overloaded(
-                f"push rate limit ({limits.ingestion_rate_mb} MiB/s) exceeded by {size_bytes} bytes"
-            )
+            raise Overloaded(f"push rate limit ({rate / _MB:g} MiB/s) exceeded by {size_bytes} bytes")
+
+    def _forget_full(self, now: float) -> None:
+        """Forget the buckets that are full again: they are as good as none."""
+        kept: dict[str, tuple[float, float]] = {}
+        for tenant, (level, then) in self._buckets.items():
+            rate, burst = self._rate_and_burst(tenant)
+            if level + (now - then) * rate < burst:
+                kept[tenant] = level, then
+        self._buckets = kept
+        # So that looking costs little for each push, however many are not full.
+        self._most_buckets = max(_MOST_BUCKETS, 2 * len(kept))
+
+    def _rate_and_burst(self, tenant: str) -> tuple[float, float]:
+        """Bytes a second, 0: any number; and bytes at once."""
+        limits = self._overrides.of(tenant)
+        rate = limits.ingestion_rate_mb * _MB
+        return rate, max(limits.ingestion_burst_size_mb * _MB, rate)

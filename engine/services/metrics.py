@@ -20,17 +20,52 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _COUNTS = (1, 2, 5, 10, 20, 40, 64, 128)
 
 
+OTHER = "other"
+"""What tenants are called when there are too many."""
+
+
+class _TenantNames:
+    """The first so many tenants by their names, the rest as `other`: clients may make up any number of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._named: set[str] = set()
+
+    def shown(self, tenant: str) -> str:
+        """What a tenant is called."""
+        if tenant not in self._named:
+            # Two threads at once may let one more in.
+            if len(self._named) >= self._most:
+                return OTHER
+            self._named.add(tenant)
+        return tenant
+
+
+class TenantCounter:
+    """A counter whose first label is a tenant."""
+
+    def __init__(self, counter: Counter, names: _TenantNames) -> None:
+        self._counter = counter
+        self._names = names
+
+    def labels(self, tenant: str, *rest: str) -> Counter:
+        """The series of one tenant, or of all others."""
+        return self._counter.labels(self._names.shown(tenant), *rest)
+
+
 class Metrics:
     """The metrics of one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, tenants: int = 500) -> None:
+        """`tenants` of them have series of their own."""
+        self._tenants = _TenantNames(tenants)
         # When a series began is a series of its own otherwise.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self.received_profiles = self._counter("received_profiles", "Profiles that were pushed.", "tenant")
-        self.received_bytes = self._counter("received_bytes", "Bytes of pushed profiles, as sent.", "tenant")
-        self.discarded_profiles = self._counter(
-            "discarded_profiles", "Profiles that were refused.", "tenant", "reason"
+        self.received_profiles = self._by_tenant("received_profiles", "Profiles that were pushed.")
+        self.received_bytes = self._by_tenant("received_bytes", "Bytes of pushed profiles, as sent.")
+        self.discarded_profiles = self._by_tenant(
+            "discarded_profiles", "Profiles that were refused.", "reason"
         )
         self._discarded_samples = self._twin(
             "discarded_samples", "Profiles that were refused, as Pyroscope counts them."
@@ -46,6 +81,7 @@ class Metrics:
         self.flush_failures = self._counter("flush_failures", "Flushes that failed and are tried again.")
         self.merge_seconds = self._histogram("merge_seconds", "Merging a tenant's small blocks.")
         self.query_seconds = self._histogram("query_seconds", "Answering a question.", "kind")
+        self.query_overloads = self._counter("query_overloads", "Questions that were answered with 429.")
         self.query_errors = self._counter("query_errors", "Questions that failed.", "kind")
         self.request_seconds = self._histogram("http_request_seconds", "Answering a request.", "route")
         self.requests = self._counter("http_requests", "Answered requests.", "route", "status")
@@ -65,9 +101,13 @@ class Metrics:
         text: bytes = generate_latest(self._registry)
         return text
 
-    def _twin(self, name: str, text: str) -> Counter:
+    def _twin(self, name: str, text: str) -> TenantCounter:
         """A counter under Pyroscope's name, which dashboards and alerts already ask for."""
-        return Counter(f"pyroscope_{name}", text, ("tenant", "reason"), registry=self._registry)
+        counter = Counter(f"pyroscope_{name}", text, ("tenant", "reason"), registry=self._registry)
+        return TenantCounter(counter, self._tenants)
+
+    def _by_tenant(self, name: str, text: str, *labels: str) -> TenantCounter:
+        return TenantCounter(self._counter(name, text, "tenant", *labels), self._tenants)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"flameduck_{name}", text, labels, registry=self._registry)

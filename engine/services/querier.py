@@ -1,21 +1,37 @@
-"""The querier: questions about the head and the blocks of a tenant, as one snapshot."""
+"""The querier: questions about the head and the blocks of a tenant, as one snapshot.
+
+Questions have threads of their own, those about labels others than those about samples: a graph of everything holds up
+neither what fills a list of services nor a push. What waits is bounded.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from threading import Lock, Semaphore
+from threading import Lock
+from typing import TypeVar
 
 import pyarrow as pa
 from ulid import ULID
 
-from ...schema.errors import RequestError
+from ...schema.errors import Overloaded, RequestError
 from ...schema.profile import Upload
-from ...schema.request import DEFAULT_INGEST, Answer, IngestOptions, IngestReport, Request, SqlRequest
+from ...schema.request import (
+    DEFAULT_INGEST,
+    Answer,
+    BlocksRequest,
+    IngestOptions,
+    IngestReport,
+    LabelNamesRequest,
+    LabelValuesRequest,
+    ProfileTypesRequest,
+    Request,
+    SeriesLabelsRequest,
+    SqlRequest,
+)
 from ...schema.tenant import checked_tenant
 from ..block_set import BlockSet
 from ..compaction.run import merge_blocks
@@ -29,13 +45,25 @@ from ..query.sql_face import face_contents
 from ..settings import Settings
 from ..storage.blocks import MemoryBlock
 from ..storage.layout import BlockOrigin
+from .bounded_threads import BoundedThreads
 from .metrics import Metrics
 from .sql_runner import SqlRunner
 from .sql_sandbox import SqlBounds, SqlJob
 from .table_formats import checked_format
+from .tenant_blocks import MOST_TENANTS
 
-MOST_TENANTS = 1000
-"""Tenants whose blocks stay open."""
+_LIGHT = (
+    BlocksRequest,
+    LabelNamesRequest,
+    LabelValuesRequest,
+    ProfileTypesRequest,
+    SeriesLabelsRequest,
+)
+"""Questions that are answered from metadata."""
+
+_LIGHT_THREADS = 2
+
+Made = TypeVar("Made")
 
 
 class TenantDatabase(Engine):
@@ -67,6 +95,11 @@ class TenantDatabase(Engine):
         found |= self.blocks.blocks(state, start_ns, end_ns)
         ordered = dict(sorted(found.items(), key=lambda item: (item[1].meta.min_ts, item[0])))
         return Snapshot(ordered, self._shared_database, state.version, overlays=self._overlays)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the tenant was seen, in blocks or in the head."""
+        return not self.blocks.catalog.known_version and self.blocks.tenant not in self._head.tenants()
 
     def sql(self, request: SqlRequest) -> pa.Table:
         """Refused: SQL of strangers runs in processes of its own. Raises `RequestError`."""
@@ -101,6 +134,7 @@ class QuerierParts:
     settings: Settings
     metrics: Metrics
     concurrency: int = 4
+    most_waiting: int = 100
     sql: SqlBounds = field(default_factory=SqlBounds)
     sql_concurrency: int = 2
 
@@ -113,7 +147,10 @@ class Querier:
         self._lock = Lock()
         self._databases: OrderedDict[str, TenantDatabase] = OrderedDict()
         self._duckdb: DuckDB | None = None
-        self._admitted = Semaphore(parts.concurrency)
+        most = parts.most_waiting
+        refusal = f"{most} questions wait already; limit max_waiting_queries"
+        self._heavy = BoundedThreads("query", parts.concurrency, most, refusal)
+        self._light = BoundedThreads("query-labels", _LIGHT_THREADS, most, refusal)
         self._sql = SqlRunner(parts.sql, parts.sql_concurrency)
 
     def database(self, tenant: str) -> TenantDatabase:
@@ -129,10 +166,29 @@ class Querier:
             self._databases.move_to_end(tenant)
             return known
 
+    def submit(self, tenant: str, request: Request, make: Callable[[Answer], Made]) -> Future[Made]:
+        """Begin to answer a request; the future becomes what `make` makes of the answer, in the same thread.
+
+        The future raises `RequestError` or `StorageError`. Raises `Overloaded` when too many questions wait.
+        """
+        begun = time.monotonic()
+        threads = self._light if isinstance(request, _LIGHT) else self._heavy
+        try:
+            answer = threads.submit(lambda: make(self.ask(tenant, request)))
+        except Overloaded:
+            self._parts.metrics.query_overloads.inc()
+            raise
+        kind = type(request).__name__.removesuffix("Request").lower()
+        answer.add_done_callback(lambda done: self._note(kind, done, begun))
+        return answer
+
     def ask(self, tenant: str, request: Request) -> Answer:
-        """Answer a request. Raises `RequestError` or `StorageError`."""
-        with self._measured(type(request).__name__.removesuffix("Request").lower()):
-            return self.database(tenant).ask(request)
+        """Answer a request here and now. Raises `RequestError` or `StorageError`."""
+        database = self.database(tenant)
+        try:
+            return database.ask(request)
+        finally:
+            self._forget_empty(database)
 
     def sql(self, tenant: str, request: SqlRequest, table_format: str) -> Future[bytes]:
         """Begin to answer one SQL query, as JSON, CSV or Arrow. The future raises `InvalidSql` or `StorageError`.
@@ -143,21 +199,22 @@ class Querier:
         database = self.database(tenant)
         begun = time.monotonic()
         answer = self._sql.submit(lambda: SqlJob(request, database.sql_contents(request.text), table_format))
-        answer.add_done_callback(lambda done: self._note_sql(done, begun))
+        answer.add_done_callback(lambda _: self._forget_empty(database))
+        answer.add_done_callback(lambda done: self._note("sql", done, begun))
         return answer
 
-    def _note_sql(self, answer: Future[bytes], begun: float) -> None:
-        self._parts.metrics.query_seconds.labels("sql").observe(time.monotonic() - begun)
-        if answer.cancelled() or answer.exception() is not None:
-            self._parts.metrics.query_errors.labels("sql").inc()
+    def _forget_empty(self, database: TenantDatabase) -> None:
+        """Keep nothing of a tenant that was only asked about."""
+        if database.is_empty:
+            with self._lock:
+                if self._databases.get(database.blocks.tenant) is database:
+                    del self._databases[database.blocks.tenant]
 
-    @contextmanager
-    def _measured(self, kind: str) -> Iterator[None]:
-        """One of the places for questions, and a note of how long it was taken."""
-        metrics = self._parts.metrics
-        seconds, errors = metrics.query_seconds.labels(kind), metrics.query_errors.labels(kind)
-        with seconds.time(), errors.count_exceptions(), self._admitted:
-            yield
+    def _note(self, kind: str, answer: Future[Made], begun: float) -> None:
+        """Count an answer, with the time that it waited."""
+        self._parts.metrics.query_seconds.labels(kind).observe(time.monotonic() - begun)
+        if answer.cancelled() or answer.exception() is not None:
+            self._parts.metrics.query_errors.labels(kind).inc()
 
     def _shared_duckdb(self) -> DuckDB:
         with self._lock:
@@ -173,7 +230,9 @@ class Querier:
             return self._duckdb
 
     def stop(self) -> None:
-        """Release DuckDB, and end SQL."""
+        """Answer what is under way, release DuckDB, and end SQL."""
+        self._heavy.close()
+        self._light.close()
         self._sql.close()
         with self._lock:
             if self._duckdb is not None:

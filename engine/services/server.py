@@ -6,7 +6,6 @@ import fcntl
 import os
 import time
 from pathlib import Path
-from threading import Lock
 from typing import IO
 
 from ...schema.errors import SettingsError, StorageError
@@ -29,6 +28,7 @@ from .metrics import Metrics
 from .querier import Querier, QuerierParts
 from .self_profile import SelfProfiler
 from .sql_sandbox import SqlBounds
+from .tenant_blocks import TenantBlocks
 
 _LOCK_PAUSES_S = (0.05, 0.1, 0.2, 0)
 """A command that looks whether a server is alive holds the lock for a moment."""
@@ -44,21 +44,20 @@ class Server:
         self._local = None if is_url(store) else Path(store.removeprefix("file://"))
         self._lock_file = _lock(_head_directory(store, server.data_dir))
         self._locate = block_locator(self.objects, settings.block_cache, settings.cache_bytes)
-        self._lock = Lock()
-        self._block_sets: dict[str, BlockSet] = {}
+        self.tenant_blocks = TenantBlocks(self._block_set)
         head = Head(_head_directory(store, server.data_dir))
-        self.metrics = Metrics()
+        self.metrics = Metrics(server.metrics_tenants)
         self._register_gauges(head)
         self.limits = Overrides(server.limits_file)
         merging = CompactorBounds(server.merge_every_s, server.merge_samples)
-        self.compactor = Compactor(self.blocks_of, merging, self.metrics)
+        self.compactor = Compactor(self.tenant_blocks.of, merging, self.metrics)
         bounds = IngesterBounds(
             _groups(server, settings.decode_seconds),
             _flush(server),
             lambda tenant: self.limits.of(tenant).decode_limits(),
-            self.compactor.note,
+            self._note_stored,
         )
-        self.ingester = Ingester(head, self.blocks_of, bounds, self.metrics)
+        self.ingester = Ingester(head, self.tenant_blocks.of, bounds, self.metrics)
         self._multitenancy = server.multitenancy
         self._stopping = False
         self._self_profiler = SelfProfiler(self.ingester) if server.self_profile else None
@@ -67,24 +66,24 @@ class Server:
         self.querier = Querier(
             QuerierParts(
                 head,
-                self.blocks_of,
+                self.tenant_blocks.of,
                 settings,
                 self.metrics,
                 server.query_concurrency,
+                server.max_waiting_queries,
                 _sql_bounds(server, settings),
                 server.sql_concurrency,
             )
         )
 
-    def blocks_of(self, tenant: str) -> BlockSet:
-        """One tenant's blocks, the same for all roles. Raises `RequestError` for a name that is none."""
-        with self._lock:
-            if tenant not in self._block_sets:
-                catalog = Catalog(self.objects, checked_tenant(tenant))
-                self._block_sets[tenant] = BlockSet(
-                    self.objects, catalog, tenant, self._locate, self._settings.open_blocks_bytes
-                )
-            return self._block_sets[tenant]
+    def _block_set(self, tenant: str) -> BlockSet:
+        catalog = Catalog(self.objects, checked_tenant(tenant))
+        return BlockSet(self.objects, catalog, tenant, self._locate, self._settings.open_blocks_bytes)
+
+    def _note_stored(self, tenant: str) -> None:
+        """A tenant has one block more: its blocks are kept from now on."""
+        self.tenant_blocks.of(tenant)
+        self.compactor.note(tenant)
 
     def _register_gauges(self, head: Head) -> None:
         self.metrics.gauge("head_bytes", "Memory that the head holds.", lambda: head.size_bytes)

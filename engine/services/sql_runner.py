@@ -10,12 +10,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from typing import Any
 
-from ...schema.errors import InvalidSql, Overloaded, Unavailable
+from ...schema.errors import InvalidSql
 from ..execution import Death
 from ..execution.local import LocalExecutor
+from .bounded_threads import BoundedThreads
 from .sql_sandbox import Place, SqlBounds, SqlJob, answer, make_ready
 
 WAITING = 32
@@ -33,8 +34,7 @@ class SqlRunner:
 
     def __init__(self, bounds: SqlBounds, concurrency: int) -> None:
         self._bounds = bounds
-        self._threads = ThreadPoolExecutor(concurrency, "sql")
-        self._admitted = BoundedSemaphore(concurrency + WAITING)
+        self._threads = BoundedThreads("sql", concurrency, WAITING, f"{WAITING} SQL statements wait already")
         self._lock = Lock()
         self._spare: Future[_Sandbox] | None = None
         self._behind = ThreadPoolExecutor(1, "sql-spare")
@@ -43,17 +43,9 @@ class SqlRunner:
     def submit(self, make_job: Callable[[], SqlJob]) -> Future[bytes]:
         """Begin to answer a statement, which `make_job` prepares when its turn comes.
 
-        The future raises `InvalidSql`. Raises `Overloaded` when too many wait.
+        The future raises `InvalidSql`. Raises `Overloaded` when too many wait, `Unavailable` after `close`.
         """
-        if not self._admitted.acquire(blocking=False):
-            raise Overloaded(f"{WAITING} SQL statements wait already")
-        try:
-            future = self._threads.submit(self._run, make_job)
-        except RuntimeError:
-            self._admitted.release()
-            raise Unavailable("the server is stopping") from None
-        future.add_done_callback(lambda _: self._admitted.release())
-        return future
+        return self._threads.submit(lambda: self._run(make_job))
 
     def _run(self, make_job: Callable[[], SqlJob]) -> bytes:
         job = make_job()
@@ -80,7 +72,7 @@ class SqlRunner:
         """Take no more statements, wait for those that run, and end the spare process."""
         with self._lock:
             self._closed = True
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.close()
         self._behind.shutdown()
         if self._spare is not None:
             self._spare.result().close()

@@ -60,18 +60,35 @@ class Catalog:
         self._state: CatalogState | None = None
         self._loads_begun = 0
         self._loads_done = 0
+        self._outage = ""
 
     def load(self) -> CatalogState:
         """The newest version. Raises `CorruptBlock` when an entry cannot be read; `reindex` repairs that."""
         asked = self._loads_begun
         with self._load_lock:
-            if self._state is not None and self._loads_done > asked:
-                # Another thread looked, and began to after this one asked.
-                return self._state
+            if self._loads_done > asked:
+                # Another thread looked, and began to after this one asked. Where the store did not answer it, all
+                # that wait are told at once: each would take as long to find out, one after the other.
+                if self._outage:
+                    raise Unavailable(self._outage)
+                if self._state is not None:
+                    return self._state
             self._loads_begun += 1
-            self._state = self._newest(self._state or self._checkpointed())
+            try:
+                self._state = self._newest(self._state or self._checkpointed())
+            except Unavailable as error:
+                self._outage = str(error)
+                self._loads_done = self._loads_begun
+                raise
+            self._outage = ""
             self._loads_done = self._loads_begun
             return self._state
+
+    @property
+    def known_version(self) -> int:
+        """The version that was seen last; 0 as long as none was, or while nothing was ever stored."""
+        state = self._state
+        return 0 if state is None else state.version
 
     def commit(self, added: Sequence[BlockEntry], removed: Sequence[str], reason: str) -> CatalogState:
         """Add and remove blocks in one step; returns the version that this made.

@@ -37,6 +37,7 @@ from .own_api import OwnApi
 from .plain import ConfigPages, ReadyPage, build_info, guarded, not_found
 from .push import PusherService
 from .queries import QuerierService
+from .questions import Questions
 from .render import RenderRoutes
 from .rpc import Handler, RpcService
 from .small_services import FeatureFlagsService, SettingsService, VersionService
@@ -102,7 +103,7 @@ def _plain_routes(server: Server, settings: Settings, server_settings: ServerSet
         return Response(server.metrics.exposition(), media_type=CONTENT_TYPE)
 
     ingest = IngestRoute(server.distributor, server_settings.multitenancy, server_settings.body_limit_bytes)
-    render = RenderRoutes(server.querier, server_settings.multitenancy)
+    render = RenderRoutes(Questions(server.querier, server.limits, server_settings.multitenancy))
     config = ConfigPages(settings, server_settings)
     pages = {
         "/ready": ReadyPage(server.fault).page,
@@ -140,7 +141,7 @@ def _rpc_services(server: Server, settings: ServerSettings) -> list[RpcService]:
             {
                 method: tenant_first(handler, settings.multitenancy)
                 for method, handler in _querier_handlers(
-                    QuerierService(server.querier, server.limits, settings.multitenancy)
+                    QuerierService(Questions(server.querier, server.limits, settings.multitenancy))
                 ).items()
             },
         ),

@@ -52,8 +52,7 @@ class OwnApi:
         """Any question of `schema/request.py`, as JSON; its answer as Arrow, JSON or the bytes of a format."""
         tenant = tenant_of(request.headers, self._multitenancy)
         asked = request_from_json(await read_body(request, _MAX_REQUEST_BYTES))
-        answer = await asyncio.to_thread(self._querier.ask, tenant, asked)
-        body, headers = answer_to_wire(answer)
+        body, headers = await asyncio.wrap_future(self._querier.submit(tenant, asked, answer_to_wire))
         return Response(body, headers=dict(headers))
 
     async def sql(self, request: Request) -> Response:
@@ -70,8 +69,8 @@ class OwnApi:
         params = request.query_params
         name = checked_format(params.get("format", "json"))
         asked = ProfilesRequest(_selection(params), _number(params.get("limit", "100"), "limit"))
-        rows = cast(Rows, await asyncio.to_thread(self._querier.ask, tenant, asked))
-        body = await asyncio.to_thread(table_bytes, rows.table, name)
+        later = self._querier.submit(tenant, asked, lambda rows: table_bytes(cast(Rows, rows).table, name))
+        body = await asyncio.wrap_future(later)
         return Response(body, media_type=MEDIA_TYPES[name])
 
     async def export(self, request: Request) -> Response:
@@ -82,7 +81,8 @@ class OwnApi:
             raise RequestError("format is required: pprof, folded, speedscope …")
         nodes = _number(params.get("max_nodes", "0"), "max_nodes")
         asked = ExportRequest(TreeQuery(_selection(params)), params["format"], max_nodes=nodes)
-        exported = cast(Exported, await asyncio.to_thread(self._querier.ask, tenant, asked))
+        later = self._querier.submit(tenant, asked, lambda answer: cast(Exported, answer))
+        exported = await asyncio.wrap_future(later)
         return Response(exported.data, media_type=exported.media_type)
 
     async def ingest(self, request: Request) -> Response:

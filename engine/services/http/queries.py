@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from ....schema.errors import RequestError
 from ....schema.labels import format_selector, parse_selector
@@ -34,15 +33,13 @@ from ....schema.request import (
     SpansRequest,
     TreeQuery,
 )
-from ..limits import Overrides
-from ..querier import Querier
 from .accept import takes_utf8_names
-from .call_graph_dot import SOURCE_NODES, profile_to_dot
+from .call_graph_dot import profile_to_dot
 from .heatmap import Grid
 from .heatmap_answer import heatmap_answer
-from .query_limits import checked_query, max_nodes
-from .tenancy import tenant_of
-from .times import MS, range_ns
+from .questions import Questions, TenantQuestions
+from .rpc import Answer, as_asked
+from .times import MS
 from .tree_bytes import tree_bytes
 
 _HOUR_MS = 3_600_000
@@ -62,30 +59,14 @@ _PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TYPE_FORM = "<name>:<sample-type>:<sample-unit>:<period-type>:<period-unit>(:delta)"
 
 Headers = Mapping[str, str]
-Answer = TypeVar("Answer")
+RangeNs = tuple[int, int]
 
 
 class QuerierService:
     """Handlers of querier.v1.QuerierService."""
 
-    def __init__(self, querier: Querier, limits: Overrides, multitenancy: bool) -> None:
-        self._querier = querier
-        self._limits = limits
-        self._multitenancy = multitenancy
-
-    async def _ask(self, headers: Headers, kind: Callable[..., Answer], request: Request) -> Answer:
-        """The answer of a request, which is of a kind. Raises `RequestError` when it asks for too much."""
-        tenant = tenant_of(headers, self._multitenancy)
-        request = checked_query(request, self._limits.of(tenant), time.time_ns())
-        return cast(Answer, await asyncio.to_thread(self._querier.ask, tenant, request))
-
-    def _max_nodes(self, headers: Headers, asked: int) -> int:
-        return max_nodes(asked, self._limits.of(tenant_of(headers, self._multitenancy)))
-
-    async def _column(self, headers: Headers, request: Request) -> list[Any]:
-        rows = await self._ask(headers, Rows, request)
-        values: list[Any] = rows.table.column(0).to_pylist()
-        return values
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
 
     async def profile_types(
         self, request: querier_pb2.ProfileTypesRequest, headers: Headers
@@ -95,37 +76,42 @@ class QuerierService:
         if not start and not end:
             end = time.time_ns() // MS
             start = end - _HOUR_MS
-        ids = await self._column(headers, ProfileTypesRequest(_selection((), start, end)))
+        questions = self._questions.of(headers)
+        chosen = _selection((), questions.range_ns(start, end))
+        ids = await _column(questions, ProfileTypesRequest(chosen))
         return querier_pb2.ProfileTypesResponse(profile_types=[_profile_type(one) for one in ids])
 
     async def label_names(
         self, request: types_pb2.LabelNamesRequest, headers: Headers
     ) -> types_pb2.LabelNamesResponse:
         """Label names; those with dots and the like only to clients that say they can take them."""
-        names = await self._column(
-            headers, LabelNamesRequest(_selection(request.matchers, request.start, request.end))
-        )
+        questions = self._questions.of(headers)
+        chosen = _selection(request.matchers, questions.range_ns(request.start, request.end))
+        names = await _column(questions, LabelNamesRequest(chosen))
         return types_pb2.LabelNamesResponse(names=[name for name in names if _is_shown(name, headers)])
 
     async def label_values(
         self, request: types_pb2.LabelValuesRequest, headers: Headers
     ) -> types_pb2.LabelValuesResponse:
         """The values of one label."""
-        chosen = _selection(request.matchers, request.start, request.end)
+        questions = self._questions.of(headers)
+        chosen_range = questions.range_ns(request.start, request.end)
         if not request.name:
             raise RequestError("name is required")
-        names = await self._column(headers, LabelValuesRequest(chosen, request.name))
+        chosen = _selection(request.matchers, chosen_range)
+        names = await _column(questions, LabelValuesRequest(chosen, request.name))
         return types_pb2.LabelValuesResponse(names=names)
 
     async def series(
         self, request: querier_pb2.SeriesRequest, headers: Headers
     ) -> querier_pb2.SeriesResponse:
         """Distinct label sets, projected on the names that are asked for."""
-        chosen = _selection(request.matchers, request.start, request.end)
+        questions = self._questions.of(headers)
+        chosen = _selection(request.matchers, questions.range_ns(request.start, request.end))
         wanted = tuple(name for name in request.label_names if _is_shown(name, headers))
         if request.label_names and not wanted:
             return querier_pb2.SeriesResponse(labels_set=[types_pb2.Labels()])
-        found = await self._column(headers, SeriesLabelsRequest(chosen, wanted))
+        found = await _column(questions, SeriesLabelsRequest(chosen, wanted))
         sets = {tuple((n, v) for n, v in labels if _is_shown(n, headers)) for labels in found}
         return querier_pb2.SeriesResponse(
             labels_set=[types_pb2.Labels(labels=_pairs(labels)) for labels in sorted(sets)]
@@ -135,24 +121,37 @@ class QuerierService:
         self, request: querier_pb2.SelectMergeStacktracesRequest, headers: Headers
     ) -> querier_pb2.SelectMergeStacktracesResponse:
         """A flame graph, or the same as tree, DOT or pprof."""
-        answer = querier_pb2.SelectMergeStacktracesResponse()
-        range_ns(request.start, request.end)
-        most = self._max_nodes(headers, request.max_nodes)
-        tree = _tree(request)
+        return await self._stacktraces(request, headers, lambda answer: answer)
+
+    async def _stacktraces(
+        self,
+        request: querier_pb2.SelectMergeStacktracesRequest,
+        headers: Headers,
+        shaped: Callable[[querier_pb2.SelectMergeStacktracesResponse], Answer],
+    ) -> Answer:
+        questions = self._questions.of(headers)
+        chosen_range = questions.range_ns(request.start, request.end)
+        most = questions.max_nodes(request.max_nodes)
+        tree = _tree(request, chosen_range)
+
+        def made(**parts: Any) -> Answer:
+            return as_asked(shaped(querier_pb2.SelectMergeStacktracesResponse(**parts)), headers)
+
         if request.format == querier_pb2.PROFILE_FORMAT_PPROF:
-            answer.pprof.profile.CopyFrom(await self._pprof(headers, tree, request))
-            return answer
+            asked = _pprof_request(questions, tree, request)
+            return await questions.ask(
+                Exported, asked, lambda one: made(pprof=querier_pb2.PprofProfile(profile=_profile(one)))
+            )
         if request.format == querier_pb2.PROFILE_FORMAT_DOT:
-            nodes = max(request.max_nodes, SOURCE_NODES)
-            source = await self._merged(headers, ExportRequest(tree, "pprof", _AS_PYROSCOPE, nodes))
-            answer.dot = await asyncio.to_thread(profile_to_dot, source, request.max_nodes)
-            return answer
-        graph = await self._ask(headers, Flamegraph, FlamegraphRequest(tree, most))
+            source_nodes, shown = questions.dot_nodes(request.max_nodes)
+            asked = ExportRequest(tree, "pprof", _AS_PYROSCOPE, source_nodes)
+            return await questions.ask(
+                Exported, asked, lambda one: made(dot=profile_to_dot(_profile(one), shown))
+            )
+        graph = FlamegraphRequest(tree, most)
         if request.format == querier_pb2.PROFILE_FORMAT_TREE:
-            answer.tree = tree_bytes(graph)
-        else:
-            answer.flamegraph.CopyFrom(_flamegraph(graph))
-        return answer
+            return await questions.ask(Flamegraph, graph, lambda one: made(tree=tree_bytes(one)))
+        return await questions.ask(Flamegraph, graph, lambda one: made(flamegraph=_flamegraph(one)))
 
     async def select_merge_span_profile(
         self, request: querier_pb2.SelectMergeSpanProfileRequest, headers: Headers
@@ -168,99 +167,123 @@ class QuerierService:
         )
         if request.format == querier_pb2.PROFILE_FORMAT_TREE:
             inner.format = request.format
-        found = await self.select_merge_stacktraces(inner, headers)
-        answer = querier_pb2.SelectMergeSpanProfileResponse(tree=found.tree)
-        if found.HasField("flamegraph"):
-            answer.flamegraph.CopyFrom(found.flamegraph)
-        return answer
+        return await self._stacktraces(inner, headers, _of_spans)
 
     async def select_merge_profile(
         self, request: querier_pb2.SelectMergeProfileRequest, headers: Headers
     ) -> querier_profile_pb2.Profile:
         """A merged pprof."""
-        return await self._pprof(headers, _tree(request), request)
-
-    async def _pprof(self, headers: Headers, tree: TreeQuery, request: Any) -> querier_profile_pb2.Profile:
-        options = _AS_PYROSCOPE
-        if request.stack_trace_selector.HasField("go_pgo"):
-            pgo = request.stack_trace_selector.go_pgo
-            options = PprofOptions(True, pgo.keep_locations, pgo.aggregate_callees, "pyroscope")
-        return await self._merged(headers, ExportRequest(tree, "pprof", options, request.max_nodes))
-
-    async def _merged(self, headers: Headers, request: ExportRequest) -> querier_profile_pb2.Profile:
-        exported = await self._ask(headers, Exported, request)
-        message = querier_profile_pb2.Profile()
-        message.ParseFromString(gzip.decompress(exported.data))
-        return message
+        questions = self._questions.of(headers)
+        tree = _tree(request, questions.range_ns(request.start, request.end))
+        asked = _pprof_request(questions, tree, request)
+        return await questions.ask(Exported, asked, lambda one: as_asked(_profile(one), headers))
 
     async def select_series(
         self, request: querier_pb2.SelectSeriesRequest, headers: Headers
     ) -> querier_pb2.SelectSeriesResponse:
         """Totals in time."""
-        chosen = _typed_selection(request)
+        questions = self._questions.of(headers)
+        chosen = _typed_selection(request, questions.range_ns(request.start, request.end))
         step_ms = _step_ms(request.step)
         if request.exemplar_type == types_pb2.EXEMPLAR_TYPE_SPAN:
             raise RequestError("exemplar type span is not implemented")
         exemplars = request.exemplar_type == types_pb2.EXEMPLAR_TYPE_INDIVIDUAL
         by = tuple(request.group_by)
         asked = SeriesRequest(chosen, step_ms * MS, by, "sum", request.limit, exemplars)
-        rows = await self._ask(headers, Rows, asked)
-        return querier_pb2.SelectSeriesResponse(series=_series(rows))
+        return await questions.ask(
+            Rows,
+            asked,
+            lambda rows: as_asked(querier_pb2.SelectSeriesResponse(series=_series(rows)), headers),
+        )
 
     async def select_heatmap(
         self, request: querier_pb2.SelectHeatmapRequest, headers: Headers
     ) -> querier_pb2.SelectHeatmapResponse:
         """How the values of single profiles are spread in time and size."""
-        chosen, step_ms = _typed_selection(request), _step_ms(request.step)
+        questions = self._questions.of(headers)
+        chosen = _typed_selection(request, questions.range_ns(request.start, request.end))
+        step_ms = _step_ms(request.step)
         _check_heatmap(request)
         assert chosen.start_ns is not None
         widened = replace(chosen, start_ns=chosen.start_ns - step_ms * MS)
         spans = request.query_type == querier_pb2.HEATMAP_QUERY_TYPE_SPAN
         asked = SpansRequest(widened) if spans else ProfilesRequest(widened)
-        rows = await self._ask(headers, Rows, asked)
         grid = Grid(request.start, request.end, step_ms)
-        return await asyncio.to_thread(heatmap_answer, rows, grid, request)
+        return await questions.ask(
+            Rows, asked, lambda rows: as_asked(heatmap_answer(rows, grid, request), headers)
+        )
 
     async def diff(self, request: querier_pb2.DiffRequest, headers: Headers) -> querier_pb2.DiffResponse:
         """Two call trees side by side."""
-        trees = _tree(request.left), _tree(request.right)
-        nodes = self._max_nodes(headers, max(request.left.max_nodes, request.right.max_nodes))
-        asked = DiffRequest(*trees, nodes)
-        graph = await self._ask(headers, FlamegraphDiff, asked)
-        answer = querier_pb2.DiffResponse()
-        answer.flamegraph.CopyFrom(_flamegraph_diff(graph))
-        return answer
+        questions = self._questions.of(headers)
+        sides = [(side, questions.range_ns(side.start, side.end)) for side in (request.left, request.right)]
+        nodes = questions.max_nodes(max(request.left.max_nodes, request.right.max_nodes))
+        left, right = (_tree(side, chosen_range) for side, chosen_range in sides)
+        return await questions.ask(
+            FlamegraphDiff,
+            DiffRequest(left, right, nodes),
+            lambda one: as_asked(querier_pb2.DiffResponse(flamegraph=_flamegraph_diff(one)), headers),
+        )
 
     async def get_profile_stats(
         self, request: types_pb2.GetProfileStatsRequest, headers: Headers
     ) -> types_pb2.GetProfileStatsResponse:
         """Whether there is data, and of what time."""
-        rows = await self._ask(headers, Rows, BlocksRequest())
-        answer = types_pb2.GetProfileStatsResponse()
-        if len(rows.table):
-            answer.data_ingested = True
-            answer.oldest_profile_time = min(rows.table.column("min_ts").to_pylist()) // MS
-            answer.newest_profile_time = max(rows.table.column("max_ts").to_pylist()) // MS
-        return answer
+        return await self._questions.of(headers).ask(Rows, BlocksRequest(), _stats)
 
     async def analyze_query(
         self, request: querier_pb2.AnalyzeQueryRequest, headers: Headers
     ) -> querier_pb2.AnalyzeQueryResponse:
         """Empty, as Pyroscope's own newer storage answers it."""
-        tenant_of(headers, self._multitenancy)
+        self._questions.of(headers)
         return querier_pb2.AnalyzeQueryResponse()
 
 
-def _selection(matchers: Sequence[str], start_ms: int, end_ms: int) -> Selection:
+def _of_spans(
+    found: querier_pb2.SelectMergeStacktracesResponse,
+) -> querier_pb2.SelectMergeSpanProfileResponse:
+    answer = querier_pb2.SelectMergeSpanProfileResponse(tree=found.tree)
+    if found.HasField("flamegraph"):
+        answer.flamegraph.CopyFrom(found.flamegraph)
+    return answer
+
+
+async def _column(questions: TenantQuestions, request: Request) -> list[Any]:
+    values: list[Any] = await questions.ask(Rows, request, lambda rows: rows.table.column(0).to_pylist())
+    return values
+
+
+def _stats(blocks: Rows) -> types_pb2.GetProfileStatsResponse:
+    answer = types_pb2.GetProfileStatsResponse()
+    if len(blocks.table):
+        answer.data_ingested = True
+        answer.oldest_profile_time = min(blocks.table.column("min_ts").to_pylist()) // MS
+        answer.newest_profile_time = max(blocks.table.column("max_ts").to_pylist()) // MS
+    return answer
+
+
+def _pprof_request(questions: TenantQuestions, tree: TreeQuery, request: Any) -> ExportRequest:
+    options = _AS_PYROSCOPE
+    if request.stack_trace_selector.HasField("go_pgo"):
+        pgo = request.stack_trace_selector.go_pgo
+        options = PprofOptions(True, pgo.keep_locations, pgo.aggregate_callees, "pyroscope")
+    return ExportRequest(tree, "pprof", options, questions.profile_nodes(request.max_nodes))
+
+
+def _profile(exported: Exported) -> querier_profile_pb2.Profile:
+    message = querier_profile_pb2.Profile()
+    message.ParseFromString(gzip.decompress(exported.data))
+    return message
+
+
+def _selection(matchers: Sequence[str], range_ns: RangeNs) -> Selection:
     """What several selectors have in common, in a range. Raises `RequestError`."""
-    start_ns, end_ns = range_ns(start_ms, end_ms)
     joined = format_selector([matcher for text in matchers for matcher in parse_selector(text)])
-    return Selection(joined, start_ns=start_ns, end_ns=end_ns)
+    return Selection(joined, "", *range_ns)
 
 
-def _typed_selection(request: Any) -> Selection:
+def _typed_selection(request: Any, range_ns: RangeNs) -> Selection:
     """The selection of a request that names a profile type. Raises `RequestError`."""
-    start_ns, end_ns = range_ns(request.start, request.end)
     parts = request.profile_typeID.split(":")
     if len(parts) not in (5, 6):
         raise RequestError(
@@ -274,15 +297,15 @@ def _typed_selection(request: Any) -> Selection:
     return Selection(
         request.label_selector,
         ":".join(parts[:5]),
-        start_ns,
-        end_ns,
+        start_ns=range_ns[0],
+        end_ns=range_ns[1],
         **{name: tuple(getattr(request, field, ())) for field, name in _PICKED.items()},
     )
 
 
-def _tree(request: Any) -> TreeQuery:
+def _tree(request: Any, range_ns: RangeNs) -> TreeQuery:
     sites = () if not hasattr(request, "stack_trace_selector") else request.stack_trace_selector.call_site
-    return TreeQuery(_typed_selection(request), call_site=tuple(site.name for site in sites))
+    return TreeQuery(_typed_selection(request, range_ns), call_site=tuple(site.name for site in sites))
 
 
 def _step_ms(step_s: float) -> int:

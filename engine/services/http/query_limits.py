@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, TypeVar
-
 from ....schema.errors import RequestError
-from ....schema.request import DiffRequest, Request, Selection
 from ..limits import DEFAULTS, TenantLimits
+from .call_graph_dot import DEFAULT_NODES, SOURCE_NODES
+from .times import MS, range_ns
 
 _UNITS_NS = (("d", 86_400 * 10**9), ("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9))
 
-Asked = TypeVar("Asked", bound=Request)
+NOTHING_NS = (0, 0)
+"""A range without profiles."""
+
+
+def checked_range_ns(start_ms: int, end_ms: int, limits: TenantLimits, now_ns: int) -> tuple[int, int]:
+    """`[start, end)` in nanoseconds, without times that lie too far back: `NOTHING_NS` where all of them do.
+
+    Raises `RequestError` for a range that is missing, upside down, or longer than the tenant's limit.
+    """
+    start_ns, end_ns = range_ns(start_ms, end_ms)
+    if limits.max_query_lookback_ns:
+        first_ns = (now_ns - limits.max_query_lookback_ns) // MS * MS
+        if end_ns <= first_ns:
+            return NOTHING_NS
+        start_ns = max(start_ns, first_ns)
+    most_ns, asked_ns = limits.max_query_length_ns, end_ns - 1 - start_ns
+    if most_ns and asked_ns > most_ns:
+        raise RequestError(
+            "the query time range exceeds the limit (max_query_length, "
+            f"actual: {_shown(asked_ns)}, limit: {_shown(most_ns)})"
+        )
+    return start_ns, end_ns
 
 
 def max_nodes(asked: int, limits: TenantLimits = DEFAULTS) -> int:
@@ -24,54 +43,12 @@ def max_nodes(asked: int, limits: TenantLimits = DEFAULTS) -> int:
     return asked or limits.max_flamegraph_nodes_default
 
 
-def checked_query(request: Asked, limits: TenantLimits, now_ns: int) -> Asked:
-    """The request without times that lie too far back.
-
-    Raises `RequestError` for a range that is longer than the tenant's limit.
-    """
-    if limits.max_query_lookback_ns:
-        request = _without_past(request, now_ns - limits.max_query_lookback_ns)
-    most_ns = limits.max_query_length_ns
-    for selection in _selections(request):
-        start_ns, end_ns = selection.start_ns, selection.end_ns
-        if most_ns and start_ns is not None and end_ns is not None and end_ns - start_ns - 1 > most_ns:
-            raise RequestError(
-                "the query time range exceeds the limit (max_query_length, "
-                f"actual: {_shown(end_ns - start_ns - 1)}, limit: {_shown(most_ns)})"
-            )
-    return request
-
-
-def _without_past(request: Asked, first_ns: int) -> Asked:
-    """The request from a time on; one that ends before it has an empty range."""
-    if isinstance(request, DiffRequest):
-        left, right = (
-            replace(side, selection=_begun(side.selection, first_ns))
-            for side in (request.left, request.right)
-        )
-        return replace(request, left=left, right=right)
-    # Every other kind has a tree with a selection, a selection, or asks about blocks.
-    known: Any = request
-    if hasattr(known, "tree"):
-        known = replace(known, tree=replace(known.tree, selection=_begun(known.tree.selection, first_ns)))
-    elif hasattr(known, "selection"):
-        known = replace(known, selection=_begun(known.selection, first_ns))
-    bounded: Asked = known
-    return bounded
-
-
-def _begun(selection: Selection, first_ns: int) -> Selection:
-    start_ns = max(selection.start_ns or first_ns, first_ns)
-    end_ns = selection.end_ns
-    return replace(selection, start_ns=start_ns, end_ns=None if end_ns is None else max(end_ns, start_ns))
-
-
-def _selections(request: Request) -> list[Selection]:
-    if isinstance(request, DiffRequest):
-        return [request.left.selection, request.right.selection]
-    tree = getattr(request, "tree", None)
-    selection = tree.selection if tree is not None else getattr(request, "selection", None)
-    return [] if selection is None else [selection]
+def dot_nodes(asked: int, limits: TenantLimits = DEFAULTS) -> tuple[int, int]:
+    """Nodes of the call tree that a graph for graphviz is made of, and of the graph. Raises `RequestError`."""
+    default, most = limits.max_flamegraph_nodes_default, limits.max_flamegraph_nodes_max
+    shown = max_nodes(asked, limits) if asked else min(DEFAULT_NODES, default or DEFAULT_NODES)
+    source = max(shown, SOURCE_NODES)
+    return (min(source, most), min(shown, most)) if most else (source, shown)
 
 
 def _shown(duration_ns: int) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import time
 from collections.abc import Sequence
-from typing import cast
+from dataclasses import dataclass
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -17,13 +16,11 @@ from ....schema.errors import RequestError
 from ....schema.labels import METRIC_NAME, format_selector, parse_selector
 from ....schema.profile_type import parse_profile_type
 from ....schema.proto import querier_profile_pb2
-from ..querier import Querier
 from .attime import parse_attime_ns
-from .call_graph_dot import SOURCE_NODES, profile_to_dot
+from .call_graph_dot import profile_to_dot
 from .flamebearer import Timeline, flamebearer, step_s, timeline
-from .query_limits import max_nodes
-from .tenancy import tenant_of
-from .times import MS, range_ns
+from .questions import Questions, TenantQuestions
+from .times import MS
 
 _HOUR_MS = 3_600_000
 
@@ -31,83 +28,83 @@ _HOUR_MS = 3_600_000
 class RenderRoutes:
     """Handlers of the plain routes."""
 
-    def __init__(self, querier: Querier, multitenancy: bool) -> None:
-        self._querier = querier
-        self._multitenancy = multitenancy
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
 
     async def render(self, request: Request) -> Response:
         """A flame graph and its time series, as JSON; with `format=dot`, a graph for graphviz."""
-        tenant = tenant_of(request.headers, self._multitenancy)
-        return await asyncio.to_thread(self._render, tenant, request.query_params)
-
-    def _render(self, tenant: str, params: QueryParams) -> Response:
-        chosen, start_ms, end_ms = _selection(params, "query", "from", "until")
-        nodes = int(params.get("maxNodes") or params.get("max-nodes") or 0)
+        questions = self._questions.of(request.headers)
+        params = request.query_params
+        shown = _shown(params, "query", "from", "until")
+        chosen = shown.selection(questions)
+        nodes = _nodes(params)
         tree = asked.TreeQuery(chosen)
         if params.get("format") == "dot":
-            options = asked.PprofOptions(rules="pyroscope")
-            export = asked.ExportRequest(tree, "pprof", options, max(nodes, SOURCE_NODES))
-            exported = cast(asked.Exported, self._querier.ask(tenant, export))
-            profile = querier_profile_pb2.Profile.FromString(gzip.decompress(exported.data))
-            return PlainTextResponse(profile_to_dot(profile, nodes))
-        graph = cast(
-            asked.Flamegraph,
-            self._querier.ask(tenant, asked.FlamegraphRequest(tree, max_nodes(nodes))),
-        )
+            return await _dot(questions, tree, nodes)
+        most = questions.max_nodes(nodes)
         groups = tuple(params.getlist("groupBy"))
-        main, by_group = self._timelines(tenant, chosen, groups, (start_ms, end_ms))
-        return JSONResponse(flamebearer(graph, chosen.profile_type, main, by_group))
-
-    def _timelines(
-        self, tenant: str, chosen: asked.Selection, groups: Sequence[str], range_ms: tuple[int, int]
-    ) -> tuple[Timeline, dict[str, Timeline] | None]:
-        """The points of the only series there is; and those of each group, by the value of the first label."""
-        request = asked.SeriesRequest(chosen, step_s(*range_ms) * 1000 * MS, tuple(groups))
-        rows = cast(asked.Rows, self._querier.ask(tenant, request)).table.to_pylist()
-        series: dict[tuple[tuple[str, str], ...], dict[int, float]] = {}
-        for row in rows:
-            series.setdefault(tuple(row["labels"]), {})[row["ts"] // MS] = row["value"]
-        only = next(iter(series.values())) if len(series) == 1 else {}
-        main = timeline(only, *range_ms)
-        if not groups:
-            return main, None
-        named = {
-            dict(labels).get(groups[0], "*"): timeline(points, *range_ms) for labels, points in series.items()
-        }
-        return main, named
+        main, by_group = await _timelines(questions, chosen, groups, shown.range_ms(chosen))
+        return await questions.ask(
+            asked.Flamegraph,
+            asked.FlamegraphRequest(tree, most),
+            lambda graph: JSONResponse(flamebearer(graph, shown.profile_type, main, by_group)),
+        )
 
     async def render_diff(self, request: Request) -> Response:
         """Two flame graphs side by side, as JSON."""
-        tenant = tenant_of(request.headers, self._multitenancy)
-        return await asyncio.to_thread(self._render_diff, tenant, request.query_params)
-
-    def _render_diff(self, tenant: str, params: QueryParams) -> Response:
-        left, right = (
-            _selection(params, f"{side}Query", f"{side}From", f"{side}Until")[0] for side in ("left", "right")
-        )
-        if left.profile_type != right.profile_type:
+        questions = self._questions.of(request.headers)
+        params = request.query_params
+        sides = [_shown(params, f"{side}Query", f"{side}From", f"{side}Until") for side in ("left", "right")]
+        if sides[0].profile_type != sides[1].profile_type:
             raise RequestError("profile types must match")
-        nodes = max_nodes(int(params.get("maxNodes") or params.get("max-nodes") or 0))
-        request = asked.DiffRequest(asked.TreeQuery(left), asked.TreeQuery(right), nodes)
-        graph = cast(asked.FlamegraphDiff, self._querier.ask(tenant, request))
-        return JSONResponse(flamebearer(graph, left.profile_type))
+        left, right = (asked.TreeQuery(side.selection(questions)) for side in sides)
+        nodes = questions.max_nodes(_nodes(params))
+        return await questions.ask(
+            asked.FlamegraphDiff,
+            asked.DiffRequest(left, right, nodes),
+            lambda graph: JSONResponse(flamebearer(graph, sides[0].profile_type)),
+        )
 
     async def label_values(self, request: Request) -> Response:
         """The profile types of the last hour for `__name__`; other labels need a range, which there is not."""
-        tenant = tenant_of(request.headers, self._multitenancy)
+        questions = self._questions.of(request.headers)
         label = request.query_params.get("label", "")
         if not label:
             raise RequestError("label parameter is required")
         if label != METRIC_NAME:
             raise RequestError("missing time range in the query")
         now_ms = time.time_ns() // MS
-        chosen = asked.Selection("{}", "", (now_ms - _HOUR_MS) * MS, now_ms * MS)
-        rows = await asyncio.to_thread(self._querier.ask, tenant, asked.ProfileTypesRequest(chosen))
-        return JSONResponse(cast(asked.Rows, rows).table.column(0).to_pylist())
+        chosen = asked.Selection("{}", "", *questions.range_ns(now_ms - _HOUR_MS, now_ms))
+        return await questions.ask(
+            asked.Rows,
+            asked.ProfileTypesRequest(chosen),
+            lambda rows: JSONResponse(rows.table.column(0).to_pylist()),
+        )
 
 
-def _selection(params: QueryParams, query: str, start: str, end: str) -> tuple[asked.Selection, int, int]:
-    """What is selected, and the range in milliseconds. Raises `RequestError`."""
+@dataclass(frozen=True)
+class _Shown:
+    """What is to be shown: series, a profile type, and a range in milliseconds."""
+
+    selector: str
+    profile_type: str
+    start_ms: int
+    end_ms: int
+
+    def selection(self, questions: TenantQuestions) -> asked.Selection:
+        """The same as the engine takes it. Raises `RequestError` for a range that a tenant may not ask for."""
+        return asked.Selection(
+            self.selector, self.profile_type, *questions.range_ns(self.start_ms, self.end_ms)
+        )
+
+    def range_ms(self, chosen: asked.Selection) -> tuple[int, int]:
+        """The range that is answered: it may begin later than what was asked for."""
+        assert chosen.start_ns is not None
+        return max(self.start_ms, chosen.start_ns // MS), self.end_ms
+
+
+def _shown(params: QueryParams, query: str, start: str, end: str) -> _Shown:
+    """What three parameters say. Raises `RequestError`."""
     text = params.get(query, "")
     if not text:
         raise RequestError(f'"{query}" is required')
@@ -121,6 +118,52 @@ def _selection(params: QueryParams, query: str, start: str, end: str) -> tuple[a
         profile_type = str(parse_profile_type(names[0].value))
     except RequestError:
         raise RequestError(f'failed to parse "{query}"') from None
-    start_ns, end_ns = range_ns(start_ms, end_ms)
     rest = format_selector(one for one in matchers if one is not names[0])
-    return asked.Selection(rest, profile_type, start_ns, end_ns), start_ms, end_ms
+    return _Shown(rest, profile_type, start_ms, end_ms)
+
+
+def _nodes(params: QueryParams) -> int:
+    """How many nodes are asked for; 0: the default. Raises `RequestError`."""
+    text = params.get("maxNodes") or params.get("max-nodes") or "0"
+    try:
+        return int(text)
+    except ValueError:
+        raise RequestError(f"max-nodes must be a number, got {text[:20]!r}") from None
+
+
+async def _dot(questions: TenantQuestions, tree: asked.TreeQuery, nodes: int) -> Response:
+    """A graph for graphviz."""
+    source_nodes, shown = questions.dot_nodes(nodes)
+    options = asked.PprofOptions(rules="pyroscope")
+
+    def drawn(exported: asked.Exported) -> Response:
+        profile = querier_profile_pb2.Profile.FromString(gzip.decompress(exported.data))
+        return PlainTextResponse(profile_to_dot(profile, shown))
+
+    return await questions.ask(
+        asked.Exported, asked.ExportRequest(tree, "pprof", options, source_nodes), drawn
+    )
+
+
+Timelines = tuple[Timeline, dict[str, Timeline] | None]
+
+
+async def _timelines(
+    questions: TenantQuestions, chosen: asked.Selection, groups: Sequence[str], range_ms: tuple[int, int]
+) -> Timelines:
+    """The points of the only series there is; and those of each group, by the value of the first label."""
+
+    def drawn(rows: asked.Rows) -> Timelines:
+        series: dict[tuple[tuple[str, str], ...], dict[int, float]] = {}
+        for row in rows.table.to_pylist():
+            series.setdefault(tuple(row["labels"]), {})[row["ts"] // MS] = row["value"]
+        only = next(iter(series.values())) if len(series) == 1 else {}
+        named = {
+            dict(labels).get(groups[0], "*"): timeline(points, *range_ms)
+            for labels, points in series.items()
+            if groups
+        }
+        return timeline(only, *range_ms), named if groups else None
+
+    request = asked.SeriesRequest(chosen, step_s(*range_ms) * 1000 * MS, tuple(groups))
+    return await questions.ask(asked.Rows, request, drawn)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from flameduck.engine.block_set import BlockSet
-from flameduck.engine.database import connect
+from flameduck.engine.database import DuckDB, connect
 from flameduck.engine.head.head import Head, HeadBatch
 from flameduck.engine.head.log import LogFile
 from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
@@ -24,6 +25,12 @@ from tests.engine.ingest.made_profiles import made_upload
 TENANT = "acme"
 DEFAULT_FLUSH = FlushBounds()
 QUEUE_BYTES = 20_000
+
+
+@cache
+def _database() -> DuckDB:
+    """One for all rigs: to open one takes as long as what it is asked here."""
+    return connect()
 
 
 class Rig:
@@ -65,9 +72,8 @@ class Rig:
 
     def total(self, tenant: str = TENANT) -> int:
         """What a flame graph of everything sums up to."""
-        with connect() as database:
-            found = TenantDatabase(self.head, self.blocks_of(tenant), Settings(), lambda: database)
-            graph = found.ask(FlamegraphRequest(TreeQuery(Selection(profile_type="cpu"))))
+        found = TenantDatabase(self.head, self.blocks_of(tenant), Settings(), _database)
+        graph = found.ask(FlamegraphRequest(TreeQuery(Selection(profile_type="cpu"))))
         assert isinstance(graph, Flamegraph)
         return graph.total
 

@@ -9,16 +9,21 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from flameduck.engine.services.server import Server
+from flameduck.engine.settings import ServerSettings, Settings
+from flameduck.schema.errors import StorageError
 from tests.engine.ingest.made_profiles import made_profile, made_total
-from tests.running_server import RunningServer, running_server
+from tests.running_server import TYPE, RunningServer, running_server
 
+TENANT = "x-scope-orgid"
 PUSH = "push.v1.PusherService/Push"
 WRITERS = 4
 PROFILES_OF_WRITER = 5_000
@@ -51,8 +56,10 @@ class Pushers:
         """Begin to push to a server."""
         self._stopped.clear()
         self._threads = []
+        # Also the tenant, if the server's client speaks for one.
+        headers = {name: value for name, value in server.http.headers.items() if name == TENANT}
         for _ in range(WRITERS):
-            self._threads.append(threading.Thread(target=self._push, args=(server.url, self._next)))
+            self._threads.append(threading.Thread(target=self._push, args=(server.url, headers, self._next)))
             self._next += PROFILES_OF_WRITER
         for thread in self._threads:
             thread.start()
@@ -72,8 +79,8 @@ class Pushers:
             thread.join()
         assert not self.problems, self.problems[:3]
 
-    def _push(self, url: str, first: int) -> None:
-        with httpx.Client(timeout=ANSWER_S) as client:
+    def _push(self, url: str, headers: Mapping[str, str], first: int) -> None:
+        with httpx.Client(timeout=ANSWER_S, headers=headers) as client:
             for number in range(first, first + PROFILES_OF_WRITER):
                 self.tried.add(number)
                 while (status := self._push_one(client, url, number)) == 429:
@@ -103,7 +110,7 @@ def crash_rounds(store: Path, rounds: int, seed: int) -> None:
         with running_server(store, "--flush-age-s", str(chance.choice([1, 1, 60]))) as server:
             pushers.start(server)
             pushers.wait_for(1)
-            time.sleep(chance.uniform(0.0, 1.0))
+            time.sleep(chance.uniform(0.0, 0.8))
             if chance.random() < 0.3:
                 server.process.send_signal(signal.SIGSTOP)
                 time.sleep(chance.uniform(0.0, 0.5))
@@ -119,21 +126,30 @@ def crash_rounds(store: Path, rounds: int, seed: int) -> None:
         assert server.stop() == 0
     with running_server(store) as server:
         check(server, pushers.acknowledged, pushers.tried)
+        query = f"SELECT labels['number'] AS number, total FROM profiles WHERE profile_type = '{TYPE}'"
+        reply = server.http.post("/api/v1/sql", json={"query": query})
+        assert reply.status_code == 200, reply.text
+        check_rows(
+            [(row["number"], row["total"]) for row in reply.json()], pushers.acknowledged, pushers.tried
+        )
 
 
 def check(server: RunningServer, acknowledged: set[int], tried: set[int]) -> None:
     """Every acknowledged profile is there, no profile twice or in part."""
-    assert acknowledged
-    query = (
-        "SELECT labels['number']::INT AS number, total FROM profiles WHERE profile_type LIKE '%:cpu:%:cpu:%'"
-    )
-    reply = server.http.post("/api/v1/sql", json={"query": query})
+    reply = server.http.get("/api/v1/profiles", params={"type": TYPE, "limit": "0"})
     assert reply.status_code == 200, reply.text
-    found = {row["number"]: row["total"] for row in reply.json()}
-    assert len(found) == len(reply.json()), "a profile is there twice"
+    found = check_rows([(row["labels"]["number"], row["total"]) for row in reply.json()], acknowledged, tried)
+    assert server.total() == made_total(found)
+
+
+def check_rows(rows: Sequence[tuple[str, int]], acknowledged: set[int], tried: set[int]) -> Mapping[int, int]:
+    """The same of numbers and totals; returns these."""
+    assert acknowledged
+    found = {int(number): total for number, total in rows}
+    assert len(found) == len(rows), "a profile is there twice"
     assert acknowledged <= found.keys() <= tried
     assert found == {number: made_total([number]) for number in found}
-    assert server.total() == made_total(found)
+    return found
 
 
 @pytest.mark.timeout(400)
@@ -148,31 +164,44 @@ def test_a_thousand_kills(tmp_path: Path, seed: int) -> None:
     crash_rounds(tmp_path / "store", 50, seed)
 
 
-def test_a_process_that_stands_still_answers_everybody_when_it_goes_on(tmp_path: Path) -> None:
-    with running_server(tmp_path / "store", "--flush-age-s", "1") as server:
-        pushers = Pushers()
-        pushers.start(server)
-        for _ in range(3):
-            pushers.wait_for(5)
-            server.process.send_signal(signal.SIGSTOP)
-            time.sleep(0.5)
-            server.process.send_signal(signal.SIGCONT)
-        pushers.wait_for(5)
-        pushers.stop()
-        check(server, pushers.acknowledged, pushers.acknowledged)
+@pytest.fixture(scope="module")
+def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server for tests that leave it running."""
+    store = tmp_path_factory.mktemp("shared") / "store"
+    with running_server(store, "--flush-age-s", "1", "--multitenancy") as running:
+        yield running
 
 
-def test_a_worker_that_is_killed_costs_no_push(tmp_path: Path) -> None:
-    with running_server(tmp_path / "store") as server:
-        pushers = Pushers()
-        pushers.start(server)
-        for _ in range(2):
-            pushers.wait_for(5)
-            for child in children(server.process.pid):
-                os.kill(child, signal.SIGKILL)
+@pytest.fixture
+def server(one_server: RunningServer) -> RunningServer:
+    """It, spoken to for a tenant of the test's own."""
+    one_server.http.headers[TENANT] = uuid4().hex
+    return one_server
+
+
+def test_a_process_that_stands_still_answers_everybody_when_it_goes_on(server: RunningServer) -> None:
+    pushers = Pushers()
+    pushers.start(server)
+    for _ in range(3):
         pushers.wait_for(5)
-        pushers.stop()
-        check(server, pushers.acknowledged, pushers.acknowledged)
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGCONT)
+    pushers.wait_for(5)
+    pushers.stop()
+    check(server, pushers.acknowledged, pushers.acknowledged)
+
+
+def test_a_worker_that_is_killed_costs_no_push(server: RunningServer) -> None:
+    pushers = Pushers()
+    pushers.start(server)
+    for _ in range(2):
+        pushers.wait_for(5)
+        for child in children(server.process.pid):
+            os.kill(child, signal.SIGKILL)
+    pushers.wait_for(5)
+    pushers.stop()
+    check(server, pushers.acknowledged, pushers.acknowledged)
 
 
 def children(pid: int) -> list[int]:
@@ -223,38 +252,35 @@ def test_a_full_disk_refuses_pushes_and_recovers_without_a_restart(small_disk: P
         check(server, acknowledged, acknowledged)
 
 
-def test_a_client_that_tries_three_times_counts_once(tmp_path: Path) -> None:
-    with running_server(tmp_path / "store") as server:
-        for number in range(5):
-            for _ in range(3):
-                server.answer(PUSH, push_body(number))
-            if number == 2:
-                assert server.http.post("/flush").status_code == 204
-            assert server.total() == made_total(range(number + 1))
-        for number in range(5):
+def test_a_client_that_tries_three_times_counts_once(server: RunningServer) -> None:
+    for number in range(5):
+        for _ in range(3):
             server.answer(PUSH, push_body(number))
-        assert server.total() == made_total(range(5))
-        server.http.post("/flush")
-        assert server.total() == made_total(range(5))
+        if number == 2:
+            assert server.http.post("/flush").status_code == 204
+        assert server.total() == made_total(range(number + 1))
+    for number in range(5):
+        server.answer(PUSH, push_body(number))
+    assert server.total() == made_total(range(5))
+    server.http.post("/flush")
+    assert server.total() == made_total(range(5))
 
 
-def test_two_profiles_of_one_nanosecond_both_count(tmp_path: Path) -> None:
-    with running_server(tmp_path / "store") as server:
-        body = push_body(0)
-        other = push_body(0)
-        sample = other["series"][0]["samples"][0]  # type: ignore[index]
-        sample["ID"] = "another"
-        for one in (body, other):
-            server.answer(PUSH, one)
-        assert server.total() == 2 * made_total([0])
-        server.http.post("/flush")
-        assert server.total() == 2 * made_total([0])
+def test_two_profiles_of_one_nanosecond_both_count(server: RunningServer) -> None:
+    body = push_body(0)
+    other = push_body(0)
+    sample = other["series"][0]["samples"][0]  # type: ignore[index]
+    sample["ID"] = "another"
+    for one in (body, other):
+        server.answer(PUSH, one)
+    assert server.total() == 2 * made_total([0])
+    server.http.post("/flush")
+    assert server.total() == 2 * made_total([0])
 
 
 def test_a_second_server_is_refused(tmp_path: Path) -> None:
-    with (
-        running_server(tmp_path / "store"),
-        pytest.raises(AssertionError, match="another server is at work here"),
-        running_server(tmp_path / "store"),
-    ):
-        pass
+    first = Server(str(tmp_path / "store"), Settings(), ServerSettings())
+    with pytest.raises(StorageError, match="another server is at work here"):
+        Server(str(tmp_path / "store"), Settings(), ServerSettings())
+    first.stop()
+    Server(str(tmp_path / "store"), Settings(), ServerSettings()).stop()

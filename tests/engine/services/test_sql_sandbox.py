@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -167,11 +168,19 @@ def test_nothing_stays_of_a_statement(runner: SqlRunner) -> None:
 
 def test_too_many_statements_are_refused_at_once() -> None:
     made = SqlRunner(BOUNDS, concurrency=1)
-    held = made._admitted
-    for _ in range(WAITING + 1):
-        assert held.acquire(blocking=False)
+    goes_on = threading.Event()
+
+    def never() -> SqlJob:
+        assert goes_on.wait(60)
+        raise InvalidSql("not to be run")
+
+    waiting = [made.submit(never) for _ in range(WAITING + 1)]
     with pytest.raises(Overloaded, match=f"{WAITING} SQL statements wait"):
-        made.submit(lambda: job("SELECT 1"))
+        made.submit(never)
+    goes_on.set()
+    for one in waiting:
+        with pytest.raises(InvalidSql, match="not to be run"):
+            one.result()
     made.close()
 
 

@@ -36,7 +36,7 @@ reject_older_than = "1h"
 [tenants.new]
 reject_newer_than = "1m"
 [tenants.rate]
-ingestion_rate_mb = 0.001
+ingestion_rate_mb = 0.0001
 ingestion_burst_size_mb = 0.001
 """
 
@@ -116,12 +116,12 @@ def test_other_tenants_keep_the_defaults(server: RunningServer) -> None:
 
 
 def test_a_rate(server: RunningServer) -> None:
-    data = raw(with_samples(20))
+    data = raw(with_samples(60))
     replies = [push(server, "rate", data) for _ in range(6)]
     assert replies[0].status_code == 200
     last = replies[-1]
     assert (last.status_code, last.json()["code"]) == (429, "resource_exhausted")
-    assert "push rate limit (0.001 MiB/s) exceeded" in last.json()["message"]
+    assert "push rate limit (0.0001 MiB/s) exceeded" in last.json()["message"]
     assert int(last.headers["retry-after"]) >= 1
     assert metric(server, "pyroscope_discarded_samples_total", tenant="rate", reason="rate_limited") >= 1
     params = {"name": "x", "format": "pprof"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from flameduck.schema.errors import (
     StorageError,
     Unavailable,
 )
+from tests.engine.storage.faulty_objects import FaultyObjects
 
 
 def entry(ulid: str) -> BlockEntry:
@@ -326,6 +328,34 @@ def test_a_load_holds_what_was_committed_before_it(objects: Watched) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(look, range(200)))
+
+
+def test_threads_that_wait_share_the_failure_of_a_store_that_is_away(objects: Watched) -> None:
+    catalog = Catalog(objects, "acme")
+    catalog.commit([entry("A")], [], "test")
+    faulty = FaultyObjects(objects)
+    waiting, faults = Catalog(faulty, "acme"), 0
+    assert waiting.load().version == 1
+
+    def away(operation: str, path: str) -> None:
+        nonlocal faults
+        faults += 1
+        time.sleep(0.2)
+        raise Unavailable("the store is away")
+
+    def look(_: int) -> str:
+        with pytest.raises(Unavailable) as caught:
+            waiting.load()
+        return str(caught.value)
+
+    faulty.before = away
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(look, range(8))) == {"the store is away"}
+    # The first one's, and one for all that asked meanwhile.
+    assert faults < 8
+    faulty.before = lambda operation, path: None
+    catalog.commit([entry("B")], [], "test")
+    assert waiting.load().version == 2
 
 
 @given(
