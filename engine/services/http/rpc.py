@@ -193,11 +193,18 @@ class _JsonCodec(Codec[Message, Message]):
 
 
 def _json_of(message: Any) -> str:
-    """The JSON of a message. Flame graphs have tens of thousands of numbers, which the library takes one by one:
-    their lists are put in beside it."""
-    if "flamegraph" not in message.DESCRIPTOR.fields_by_name or not message.HasField("flamegraph"):
-        text: str = json_format.MessageToJson(message, indent=None)
-        return text
+    """The JSON of a message. Flame graphs and pprofs have tens of thousands of numbers, which the library takes one by
+    one: their lists are put in beside it."""
+    fields = message.DESCRIPTOR.fields_by_name
+    if "flamegraph" in fields and message.HasField("flamegraph"):
+        return _flame_graph_json(message)
+    if message.DESCRIPTOR.full_name.endswith(".Profile"):
+        return _profile_json(message)
+    text: str = json_format.MessageToJson(message, indent=None)
+    return text
+
+
+def _flame_graph_json(message: Any) -> str:
     rest = type(message)()
     rest.CopyFrom(message)
     rest.flamegraph.ClearField("levels")
@@ -208,6 +215,19 @@ def _json_of(message: Any) -> str:
         "levels": [{"values": list(map(str, level.values))} for level in message.flamegraph.levels],
     }
     document["flamegraph"] |= {name: found for name, found in many.items() if found}
+    return json.dumps(document)
+
+
+def _profile_json(message: Any) -> str:
+    rest = type(message)()
+    rest.CopyFrom(message)
+    for sample in rest.sample:
+        sample.ClearField("location_id")
+        sample.ClearField("value")
+    document = json_format.MessageToDict(rest)
+    for written, sample in zip(document.get("sample", ()), message.sample, strict=True):
+        lists = {"locationId": sample.location_id, "value": sample.value}
+        written |= {name: list(map(str, numbers)) for name, numbers in lists.items() if numbers}
     return json.dumps(document)
 
 
