@@ -14,11 +14,13 @@ from pathlib import Path
 
 from flameduck.schema.profile import Upload
 from flameduck.schema.proto.profile_pb2 import Profile
+from flameduck.schema.proto.push_pb2 import PushRequest
 
 from .measure import CACHE, SHARED
 from .real_stacks import real_profiles
 
 FLEET_PROFILES = 8000
+_SERVICES, _PODS = 20, 10
 _FLEET_START_S = 1_795_450_000
 _MEDIUM_BYTES, _MEDIUM_FILES = 98_000, 3
 
@@ -160,3 +162,20 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if byte < 128:
             return value, at
+
+
+def push_of(profile: Profile, number: int) -> tuple[bytes, int]:
+    """A push of a profile by one of 200 pods, and the sum of the values in it."""
+    labels = {
+        "__name__": "process_cpu",
+        "service_name": f"service{number % _SERVICES}",
+        "pod": f"pod{number // _SERVICES % _PODS}",
+    }
+    request = PushRequest()
+    series = request.series.add()
+    for name, value in labels.items():
+        series.labels.add(name=name, value=value)
+    series.samples.add(raw_profile=gzip.compress(profile.SerializeToString(), 1))
+    # Under Pyroscope's rules a sample with a negative value is left out.
+    total = sum(sum(sample.value) for sample in profile.sample if min(sample.value) >= 0)
+    return request.SerializeToString(), total

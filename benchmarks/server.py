@@ -10,11 +10,9 @@ share the machine. Totals are compared with a sum over what was pushed.
 from __future__ import annotations
 
 import argparse
-import gzip
 import http.client
 import itertools
 import json
-import os
 import tempfile
 import threading
 import time
@@ -23,16 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flameduck.schema.proto.profile_pb2 import Profile
-from flameduck.schema.proto.push_pb2 import PushRequest
 from tests.running_server import RunningServer, running_server
 
-from .made_profiles import medium_profiles
+from .made_profiles import medium_profiles, push_of
 from .measure import interleaved, report
+from .process_tree import cpu_s_of, rss_mb
 
-_SERVICES, _PODS = 20, 10
 _DIFFERENT = 200
 _CHECKED_TENANTS = 5
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -40,8 +36,8 @@ class Push:
     """A request, ready to send, and the sum of all values in it."""
 
     body: bytes
-    tenant: str
     total: int
+    tenant: str
 
 
 @dataclass
@@ -87,19 +83,7 @@ def _made(raws: Sequence[bytes], count: int, tenants: int) -> list[Push]:
     for number, raw in zip(range(count), itertools.cycle(raws), strict=False):
         profile = Profile.FromString(raw)
         profile.time_nanos += 10**9 * number
-        labels = {
-            "__name__": "process_cpu",
-            "service_name": f"service{number % _SERVICES}",
-            "pod": f"pod{number // _SERVICES % _PODS}",
-        }
-        request = PushRequest()
-        series = request.series.add()
-        for name, value in labels.items():
-            series.labels.add(name=name, value=value)
-        series.samples.add(raw_profile=gzip.compress(profile.SerializeToString(), 1))
-        # Under Pyroscope's rules a sample with a negative value is left out.
-        total = sum(sum(sample.value) for sample in profile.sample if min(sample.value) >= 0)
-        made.append(Push(request.SerializeToString(), f"tenant{number % tenants}", total))
+        made.append(Push(*push_of(profile, number), f"tenant{number % tenants}"))
     return made
 
 
@@ -114,7 +98,7 @@ def _measured(directory: Path, pushes: Sequence[Push], options: argparse.Namespa
         ready_s = time.perf_counter() - begun
         # A first push of its own: afterwards everything is loaded.
         _push(server, pushes[:1], 0, 1)
-        idle_mb = _rss_mb(server.process.pid)
+        idle_mb = rss_mb(server.process.pid)
         half = len(pushes) // 2
         paced = _push(server, pushes[1:half], options.rate, 2 * options.connections)
         closed = _push(server, pushes[half:], 0, options.connections)
@@ -143,7 +127,7 @@ def _push(server: RunningServer, pushes: Sequence[Push], rate: int, connections:
     found = Pushed()
     todo = iter(enumerate(pushes))
     lock = threading.Lock()
-    cpu_s, begun = _cpu_s(server.process.pid), time.perf_counter()
+    cpu_s, begun = cpu_s_of(server.process.pid), time.perf_counter()
 
     def client() -> None:
         connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=120)
@@ -151,7 +135,7 @@ def _push(server: RunningServer, pushes: Sequence[Push], rate: int, connections:
             with lock:
                 number, one = next(todo, (-1, None))
                 if number % 100 == 0:
-                    found.rss_mb = max(found.rss_mb, _rss_mb(server.process.pid))
+                    found.rss_mb = max(found.rss_mb, rss_mb(server.process.pid))
             if one is None:
                 return
             due = begun + number / rate if rate else time.perf_counter()
@@ -172,7 +156,7 @@ def _push(server: RunningServer, pushes: Sequence[Push], rate: int, connections:
     found.wall_s = time.perf_counter() - begun
     assert len(found.latency_ms) == len(pushes)
     assert server.http.post("/flush").status_code == 204
-    found.cpu_s = _cpu_s(server.process.pid) - cpu_s
+    found.cpu_s = cpu_s_of(server.process.pid) - cpu_s
     return found
 
 
@@ -192,30 +176,6 @@ def _flame_graph(server: RunningServer) -> None:
         "querier.v1.QuerierService/ProfileTypes", {"start": 1, "end": 4 * 10**12}, **headers
     )
     server.total("{}", types["profileTypes"][0]["ID"], **headers)
-
-
-def _processes(pid: int) -> list[int]:
-    """A process and those it started."""
-    found = [pid]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += _processes(int(child))
-    return found
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU so far of a process and of those it started, also of ended ones."""
-    ticks = 0
-    for one in _processes(pid):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        ticks += sum(map(int, fields[11:15]))
-    return ticks / _TICKS_PER_S
-
-
-def _rss_mb(pid: int) -> float:
-    """Memory of a process and of those it started."""
-    pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in _processes(pid))
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@
 
 200 pods push at a rate; flame graphs, series, labels and SQL about the last quarter of an hour are asked side by side.
 Memory of all processes and open files after a quarter of the time are compared with the end. At the end the totals are
-those of what was pushed. `make bench` runs a minute.
+those of what was pushed.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import tempfile
 import threading
@@ -21,15 +20,14 @@ from pathlib import Path
 import httpx
 
 from flameduck.schema.proto.profile_pb2 import Profile
-from flameduck.schema.proto.push_pb2 import PushRequest
 from tests.running_server import RunningServer, running_server
 
-from .made_profiles import medium_profiles
+from .made_profiles import medium_profiles, push_of
 from .measure import argument_parser, report
-from .server import _rss_mb as rss_mb
+from .process_tree import rss_mb
 
 _PUSHERS = 8
-_SERVICES, _PODS = 20, 10
+_SERVICES = 20
 _DIFFERENT = 100
 _LOOKS = 60
 _CPU = "process_cpu:cpu:nanoseconds:cpu:nanoseconds"
@@ -51,7 +49,10 @@ class Load:
 
     def push(self, client: httpx.Client, number: int) -> None:
         """One profile, of this moment."""
-        request, total = _request(self.profiles[number % len(self.profiles)], number)
+        profile = Profile()
+        profile.CopyFrom(self.profiles[number % len(self.profiles)])
+        profile.time_nanos = time.time_ns()
+        request, total = push_of(profile, number)
         reply = client.post("/push.v1.PusherService/Push", content=request, headers=_PROTO)
         self._note(reply)
         with self.lock:
@@ -92,26 +93,6 @@ class Load:
 
 
 _PROTO = {"Content-Type": "application/proto"}
-
-
-def _request(profile: Profile, number: int) -> tuple[bytes, int]:
-    """A push of a profile with the time of now, and the sum of its values."""
-    made = Profile()
-    made.CopyFrom(profile)
-    made.time_nanos = time.time_ns()
-    labels = {
-        "__name__": "process_cpu",
-        "service_name": f"service{number % _SERVICES}",
-        "pod": f"pod{number // _SERVICES % _PODS}",
-    }
-    request = PushRequest()
-    series = request.series.add()
-    for name, value in labels.items():
-        series.labels.add(name=name, value=value)
-    series.samples.add(raw_profile=gzip.compress(made.SerializeToString(), 1))
-    # Under Pyroscope's rules a sample with a negative value is left out.
-    total = sum(sum(sample.value) for sample in made.sample if min(sample.value) >= 0)
-    return request.SerializeToString(), total
 
 
 def main() -> None:
