@@ -27,7 +27,6 @@ from ..metrics import CONTENT_TYPE
 from ..server import Server
 from .accept import AcceptCheck
 from .adhoc_service import AdhocService
-from .body import FinishedBodies
 from .gate import Gate
 from .ingest import IngestRoute
 from .observed import Observed
@@ -61,7 +60,6 @@ def make_app(server: Server, settings: Settings, server_settings: ServerSettings
     slow_s = server_settings.slow_ms / 1000
     middleware = [
         Middleware(Observed, server.metrics, paths_of(routes), slow_s),
-        Middleware(FinishedBodies),
         Middleware(AcceptCheck),
     ]
     if server_settings.access_file:

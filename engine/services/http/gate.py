@@ -42,8 +42,6 @@ PASSWORDS = 2
 
 WAITING_PASSWORDS = 64
 
-_DRAINED_BYTES = 1 << 20
-
 
 def scope_of(path: str) -> str:
     """What a path needs: write, read or admin; empty where anybody may."""
@@ -74,7 +72,6 @@ class Gate:
             grant = await self._grant(Headers(scope=scope).get("authorization", ""))
             self._admit(scope, grant, needed)
         except FlameduckError as error:
-            await _drain(receive)
             response = error_response(error)
             if isinstance(error, Unauthenticated):
                 response.headers["WWW-Authenticate"] = "Basic, Bearer"
@@ -123,16 +120,6 @@ class Gate:
             raise Forbidden(f"{grant.name} may not {needed} data of tenant {tenant or '(none named)'}")
         if tenant:
             headers[HEADER] = tenant
-
-
-async def _drain(receive: Receive) -> None:
-    """Take the rest of a small body: a connection whose request was not read to its end cannot be used again."""
-    left_bytes = _DRAINED_BYTES
-    while left_bytes > 0:
-        message = await receive()
-        left_bytes -= len(message.get("body", b"")) + 1
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return
 
 
 def _user_and_password(value: str) -> tuple[str, str]:

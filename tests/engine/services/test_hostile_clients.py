@@ -99,6 +99,16 @@ def test_a_socket_that_is_closed_for_writing_still_gets_its_answer_or_an_end(ser
         assert status_of(connection) in (0, 400, 415)
 
 
+def test_an_answer_before_the_end_of_the_body_does_not_cost_the_connection(server: RunningServer) -> None:
+    refused = request(b"x" * (1 << 20), "Content-Type: text/plain")
+    taken = request(json.dumps(push_body(6)).encode(), "Content-Type: application/json")
+    with connect(server) as connection:
+        connection.sendall(refused[: len(refused) // 2])
+        assert status_of(connection) == 415
+        connection.sendall(refused[len(refused) // 2 :] + taken)
+        assert status_of(connection) == 200
+
+
 def idle_connections(server: RunningServer, wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted + 500, hard), hard))
