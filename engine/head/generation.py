@@ -156,11 +156,24 @@ class TenantRows:
             is_full = builder.samples > SEGMENT_SAMPLES
             if is_full:
                 self._builder = BlockBuilder()
-        segment = _Segment.of(collection, self._tenant)
+        segment = None
+        try:
+            segment = _Segment.of(collection, self._tenant)
+        finally:
+            if segment is None and is_full:
+                self._put_back(collection)
         if is_full:
             self._segments, self._latest = [*self._segments, segment], None
         else:
             self._latest = segment
+
+    def _put_back(self, collection: Collection) -> None:
+        """What was collected could not be laid out: the builder has it again, with what came meanwhile."""
+        with self._lock:
+            builder = BlockBuilder()
+            builder.add_collection(collection)
+            builder.add_collection(self._builder.collected())
+            self._builder = builder
 
     def _join_smallest(self) -> None:
         """Half of what was put aside, the smallest, becomes one: so a profile is laid out a few times at most."""

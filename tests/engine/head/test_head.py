@@ -11,13 +11,16 @@ import pytest
 from ulid import ULID
 
 from flameduck.engine.database import connect
+from flameduck.engine.head import generation as generations
 from flameduck.engine.head.frames import decode_frame, encode_frame
 from flameduck.engine.head.generation import LeanBatch, TenantRows
 from flameduck.engine.head.head import Head, HeadBatch
 from flameduck.engine.head.log import Log, LogFile
 from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
+from flameduck.engine.query.opened import OpenBlock
 from flameduck.engine.query.run import answer
 from flameduck.engine.query.snapshot import Snapshot
+from flameduck.engine.storage.blocks import MemoryBlock
 from flameduck.schema.errors import CorruptBlock, Unavailable
 from flameduck.schema.profile import NormalisedBatch
 from flameduck.schema.request import Flamegraph, FlamegraphRequest, Selection, TreeQuery
@@ -82,6 +85,39 @@ def test_a_retry_counts_once(tmp_path: Path) -> None:
     for _ in range(3):
         commit(head, 0, 1)
         assert total(head) == made_total([0, 1])
+
+
+def test_large_builders_are_put_aside_and_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generations, "SEGMENT_SAMPLES", 0)
+    head = Head(tmp_path / "head")
+    for number in range(30):
+        # Every second profile comes twice.
+        commit(head, number, number // 2)
+        assert total(head) == made_total(range(number + 1))
+        assert 1 <= len(head.segments("acme")) <= generations.MOST_SEGMENTS + 1
+    (closed,) = head.rotate()
+    built = closed.rows("acme").build(str(ULID()), closed.source)
+    assert built is not None
+    assert total(head) == made_total(range(30))
+    whole = Snapshot({built.meta.ulid: OpenBlock(MemoryBlock(built))}, connect)
+    graph = answer(whole, FlamegraphRequest(TreeQuery(Selection(profile_type="cpu"))))
+    assert isinstance(graph, Flamegraph)
+    assert graph.total == made_total(range(30))
+
+
+def test_what_cannot_be_laid_out_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    head = Head(tmp_path / "head")
+    commit(head, 0, 1)
+    monkeypatch.setattr(generations, "SEGMENT_SAMPLES", 0)
+    with monkeypatch.context() as broken:
+        broken.setattr(generations, "lay_out", fail)
+        with pytest.raises(MemoryError):
+            head.segments("acme")
+    commit(head, 2)
+    assert total(head) == made_total(range(3))
 
 
 def test_a_closed_generation_is_seen_until_it_is_dropped(tmp_path: Path) -> None:
