@@ -78,6 +78,8 @@ class TenantRows:
         # Blocks put aside, and the one of what the builder held at the last question.
         self._segments: list[_Segment] = []
         self._latest: _Segment | None = None
+        # The outline of what is in neither a builder nor a block for the moment.
+        self._moving: Collection | None = None
         self._built: OpenBlock | None = None
         self._built_tables: BlockTables | None = None
         self.profiles = 0
@@ -117,6 +119,19 @@ class TenantRows:
                 self._join_smallest()
             return [one.opened for one in self._everything()]
 
+    def outlines(self) -> Sequence[OpenBlock]:
+        """Everything that was added, as blocks that know series and times but no samples; waits for no layout."""
+        with self._lock:
+            if self._built is not None:
+                return [self._built]
+            aside = [one.opened for one in self._segments]
+            outlines = [self._builder.outline(), *([self._moving] if self._moving is not None else [])]
+        laid_out = [lay_out(one, self._origin()) for one in outlines if len(one.profiles)]
+        return [*aside, *(OpenBlock(SegmentBlock(one)) for one in laid_out)]
+
+    def _origin(self) -> BlockOrigin:
+        return BlockOrigin(str(ULID()), self._tenant, level=0)
+
     def build(self, ulid: str, source: str) -> BlockTables | None:
         """Everything that was added as a block that names its `source`, to be stored; None where there is nothing.
 
@@ -126,19 +141,18 @@ class TenantRows:
         with self._building:
             if self._built_tables is not None or not self.profiles:
                 return self._built_tables
-            if not self._everything():
-                return self._keep(self._builder.build(origin))
-            self._look()
-            segments = self._everything()
-        # Questions go on meanwhile: they find the segments.
-        built = _joined(segments).build(origin)
+            with self._lock:
+                collections = [one.collection for one in self._segments] + [self._builder.collected()]
+        # Questions go on meanwhile, and find everything where it was; it stays there if this fails.
+        built = lay_out(_joined(collections), origin).finish()
         with self._building:
             return self._keep(built)
 
     def _keep(self, built: BlockTables) -> BlockTables:
-        self._built_tables = built
-        self._built = OpenBlock(MemoryBlock(built))
-        self._builder, self._segments, self._latest = BlockBuilder(), [], None
+        with self._lock:
+            self._built_tables = built
+            self._built = OpenBlock(MemoryBlock(built))
+            self._builder, self._segments, self._latest = BlockBuilder(), [], None
         return built
 
     def _everything(self) -> list[_Segment]:
@@ -155,17 +169,18 @@ class TenantRows:
             collection = builder.collected()
             is_full = builder.samples > SEGMENT_SAMPLES
             if is_full:
-                self._builder = BlockBuilder()
+                self._builder, self._moving = BlockBuilder(), builder.outline()
         segment = None
         try:
             segment = _Segment.of(collection, self._tenant)
         finally:
             if segment is None and is_full:
                 self._put_back(collection)
-        if is_full:
-            self._segments, self._latest = [*self._segments, segment], None
-        else:
-            self._latest = segment
+        with self._lock:
+            if is_full:
+                self._segments, self._latest, self._moving = [*self._segments, segment], None, None
+            else:
+                self._latest = segment
 
     def _put_back(self, collection: Collection) -> None:
         """What was collected could not be laid out: the builder has it again, with what came meanwhile."""
@@ -173,18 +188,21 @@ class TenantRows:
             builder = BlockBuilder()
             builder.add_collection(collection)
             builder.add_collection(self._builder.collected())
-            self._builder = builder
+            self._builder, self._moving = builder, None
 
     def _join_smallest(self) -> None:
         """Half of what was put aside, the smallest, becomes one: so a profile is laid out a few times at most."""
         ordered = sorted(self._segments, key=lambda one: one.samples)
         half = len(ordered) // 2 + 1
-        joined = _Segment.of(_joined(ordered[:half]).collected(), self._tenant)
-        self._segments = [*ordered[half:], joined]
+        joined = _Segment.of(_joined([one.collection for one in ordered[:half]]), self._tenant)
+        with self._lock:
+            self._segments = [*ordered[half:], joined]
 
 
-def _joined(segments: Sequence[_Segment]) -> BlockBuilder:
+def _joined(collections: Sequence[Collection]) -> Collection:
+    if len(collections) == 1:
+        return collections[0]
     builder = BlockBuilder()
-    for one in segments:
-        builder.add_collection(one.collection)
-    return builder
+    for one in collections:
+        builder.add_collection(one)
+    return builder.collected()

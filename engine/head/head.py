@@ -209,13 +209,15 @@ class Head:
 
     def segments(self, tenant: str) -> dict[str, OpenBlock]:
         """One tenant's profiles as blocks in memory, by ULID: all that were committed before this was called."""
-        found = [
-            block
-            for generation in self._generations()
-            if (rows := generation.known_rows(tenant)) is not None
-            for block in rows.segments()
-        ]
-        return {block.ulid: block for block in found}
+        return {block.ulid: block for rows in self._rows_of(tenant) for block in rows.segments()}
+
+    def outlines(self, tenant: str) -> dict[str, OpenBlock]:
+        """The same without samples, for questions about series alone: these wait for no other question."""
+        return {block.ulid: block for rows in self._rows_of(tenant) for block in rows.outlines()}
+
+    def _rows_of(self, tenant: str) -> list[TenantRows]:
+        found = [generation.known_rows(tenant) for generation in self._generations()]
+        return [rows for rows in found if rows is not None]
 
     def _generations(self) -> list[Generation]:
         with self._list_lock:

@@ -37,9 +37,10 @@ from ..block_set import BlockSet
 from ..compaction.run import merge_blocks
 from ..database import DatabaseLimits, DuckDB, connect
 from ..database_face import FaceContents
-from ..embedded import Engine
+from ..embedded import Engine, time_hull
 from ..head.head import Head
 from ..query.opened import OpenBlock
+from ..query.run import answer
 from ..query.snapshot import Snapshot
 from ..query.sql_face import face_contents
 from ..settings import Settings
@@ -52,13 +53,10 @@ from .sql_sandbox import SqlBounds, SqlJob
 from .table_formats import checked_format
 from .tenant_blocks import MOST_TENANTS
 
-_LIGHT = (
-    BlocksRequest,
-    LabelNamesRequest,
-    LabelValuesRequest,
-    ProfileTypesRequest,
-    SeriesLabelsRequest,
-)
+_ABOUT_SERIES = (LabelNamesRequest, LabelValuesRequest, ProfileTypesRequest, SeriesLabelsRequest)
+"""Questions that are answered from indexes."""
+
+_LIGHT = (BlocksRequest, *_ABOUT_SERIES)
 """Questions that are answered from metadata."""
 
 _LIGHT_THREADS = 2
@@ -83,6 +81,12 @@ class TenantDatabase(Engine):
     def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
         # The head first: what it stores meanwhile is then found in the catalog. Both call it by one name.
         return self._over(self._head.segments(self.blocks.tenant), start_ns, end_ns)
+
+    def ask(self, request: Request) -> Answer:
+        """Answer a request. Raises `RequestError` or `StorageError`."""
+        if not isinstance(request, _ABOUT_SERIES):
+            return super().ask(request)
+        return answer(self._over(self._head.outlines(self.blocks.tenant), *time_hull(request)), request)
 
     def _over(self, segments: dict[str, OpenBlock], start_ns: int | None, end_ns: int | None) -> Snapshot:
         state = self.blocks.state()
@@ -174,13 +178,13 @@ class Querier:
         begun = time.monotonic()
         threads = self._light if isinstance(request, _LIGHT) else self._heavy
         try:
-            answer = threads.submit(lambda: make(self.ask(tenant, request)))
+            made = threads.submit(lambda: make(self.ask(tenant, request)))
         except Overloaded:
             self._parts.metrics.query_overloads.inc()
             raise
         kind = type(request).__name__.removesuffix("Request").lower()
-        answer.add_done_callback(lambda done: self._note(kind, done, begun))
-        return answer
+        made.add_done_callback(lambda done: self._note(kind, done, begun))
+        return made
 
     def ask(self, tenant: str, request: Request) -> Answer:
         """Answer a request here and now. Raises `RequestError` or `StorageError`."""

@@ -38,6 +38,11 @@ class CollectedSymbols:
         return self._known["stacks"]
 
     @property
+    def series(self) -> Lookup:
+        """The series."""
+        return self._known["series"]
+
+    @property
     def size_bytes(self) -> int:
         """About what is held in memory."""
         return sum(known.size_bytes for known in self._known.values())
@@ -120,6 +125,19 @@ class BlockBuilder:
             np.concatenate([np.zeros(0, np.int64), *self._attempts]),
             self._samples.joined(),
             self._symbols.tables(),
+        )
+
+    def outline(self) -> Collection:
+        """The profiles and series alone, as if no profile had samples: enough for an index."""
+        profiles = pa.concat_tables([profile.PROFILES.empty_table(), *self._profiles]).combine_chunks()
+        at = profiles.schema.get_field_index("n")
+        nothing = pa.array(np.zeros(len(profiles)), profiles.schema.field(at).type)
+        return Collection(
+            profiles.set_column(at, profiles.schema.field(at), nothing),
+            np.concatenate([np.zeros(0, np.int64), *self._attempts]),
+            SampleColumns().joined(),
+            {name: schema.empty_table() for name, schema in _SYMBOLS.items()}
+            | {"series": self._symbols.series.table()},
         )
 
     def add_collection(self, other: Collection) -> None:

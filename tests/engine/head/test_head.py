@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from ulid import ULID
@@ -45,6 +46,15 @@ def total(head: Head, tenant: str = "acme") -> int:
         graph = answer(snapshot, FlamegraphRequest(TreeQuery(Selection(profile_type="cpu"))))
     assert isinstance(graph, Flamegraph)
     return graph.total
+
+
+def profiles_in(head: Head, tenant: str = "acme") -> int:
+    """What the outlines have: every profile is a series of its own time."""
+    times: set[int] = set()
+    for block in head.outlines(tenant).values():
+        rows = block.profiles(np.arange(block.meta.series), None, None)
+        times.update(rows.ts.tolist())
+    return len(times)
 
 
 def test_a_frame_holds_a_batch() -> None:
@@ -93,7 +103,9 @@ def test_large_builders_are_put_aside_and_joined(tmp_path: Path, monkeypatch: py
     for number in range(30):
         # Every second profile comes twice.
         commit(head, number, number // 2)
+        assert profiles_in(head) == number + 1
         assert total(head) == made_total(range(number + 1))
+        assert profiles_in(head) == number + 1
         assert 1 <= len(head.segments("acme")) <= generations.MOST_SEGMENTS + 1
     (closed,) = head.rotate()
     built = closed.rows("acme").build(str(ULID()), closed.source)
@@ -118,6 +130,17 @@ def test_what_cannot_be_laid_out_stays(tmp_path: Path, monkeypatch: pytest.Monke
             head.segments("acme")
     commit(head, 2)
     assert total(head) == made_total(range(3))
+    commit(head, 3)
+    (closed,) = head.rotate()
+    with monkeypatch.context() as broken:
+        broken.setattr(generations, "lay_out", fail)
+        with pytest.raises(MemoryError):
+            closed.rows("acme").build(str(ULID()), closed.source)
+    assert total(head) == made_total(range(4))
+    built = closed.rows("acme").build(str(ULID()), closed.source)
+    assert built is not None
+    # One of samples and one of CPU time each.
+    assert built.meta.profiles == 2 * profiles_in(head) == 8
 
 
 def test_a_closed_generation_is_seen_until_it_is_dropped(tmp_path: Path) -> None:
