@@ -25,11 +25,18 @@ class BlockSet:
         self._locate = locate
         self._budget_bytes = budget_bytes
         self._open: OrderedDict[str, OpenBlock] = OrderedDict()
+        self._version = 0
         self._lock = Lock()
 
     def state(self) -> CatalogState:
-        """The newest catalog version."""
-        return self.catalog.load()
+        """The newest catalog version. Blocks that left the catalog are forgotten; who asks them goes on doing so."""
+        state = self.catalog.load()
+        with self._lock:
+            if state.version > self._version:
+                self._version = state.version
+                for ulid in [ulid for ulid in self._open if ulid not in state.blocks]:
+                    del self._open[ulid]
+        return state
 
     def blocks(self, state: CatalogState, start_ns: int | None, end_ns: int | None) -> dict[str, OpenBlock]:
         """The blocks of one version with profiles in a range, oldest first."""
