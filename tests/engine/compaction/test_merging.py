@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,6 +85,18 @@ def test_a_rival_that_merges_first_costs_nothing(tmp_path: Path) -> None:
     assert cpu_total(tmp_path) == made_total(range(9))
     assert problems(tmp_path) == []
     assert len(contested.live_blocks()) == 1
+
+
+def test_blocks_that_were_merged_away_hold_no_memory(tmp_path: Path) -> None:
+    fill(tmp_path, range(4))
+    blocks = block_set(tmp_path)
+    before = [weakref.ref(block) for block in blocks.live_blocks()]
+    assert len(before) > 1
+    assert all(block() is not None for block in before)
+    merge_small_blocks(blocks, MergePolicy(enough=2))
+    assert len(blocks.live_blocks()) == 1
+    gc.collect()
+    assert all(block() is None for block in before)
 
 
 def test_a_merge_that_fails_is_a_warning(tmp_path: Path) -> None:
