@@ -29,12 +29,8 @@ class Lookup:
         self._content = [name for name in schema.names if name not in ATTRIBUTES]
         self._chunks: list[pa.RecordBatch] = []
         self._index = KeyIndex()
-        self._table_bytes = 0
-
-    @property
-    def size_bytes(self) -> int:
+        self.size_bytes = 0
         """About what the rows take."""
-        return self._table_bytes
 
     def add(self, table: pa.Table) -> None:
         """Take the rows whose keys are new. Raises `CorruptBlock` when a known key brings other content."""
@@ -74,7 +70,7 @@ class Lookup:
     def _append(self, new: pa.RecordBatch) -> None:
         begin = len(self._index)
         self._index.add(self._keys_of(new), np.arange(begin, begin + len(new)))
-        self._table_bytes += int(new.nbytes)
+        self.size_bytes += int(new.nbytes)
         self._chunks.append(new)
         while len(self._chunks) > 1 and _to_be_joined(*self._chunks[-2:]):
             self._chunks[-2:] = [pa.concat_batches(self._chunks[-2:])]

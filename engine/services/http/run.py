@@ -36,10 +36,10 @@ def serve(store: str, settings: Settings, server_settings: ServerSettings) -> No
     server = Server(store, settings, server_settings)
     app = make_app(server, settings, server_settings, _url(server_settings))
     listeners = _listeners(server_settings)
-    uvloop.run(_Stoppable(_config(app, server_settings)).serve(listeners))
+    uvloop.run(_UntilStopped(_config(app, server_settings)).serve(listeners))
 
 
-class _Stoppable(HttpServer):
+class _UntilStopped(HttpServer):
     """Ends without an error when it was told to stop; uvicorn would die of the signal afterwards."""
 
     @contextmanager
