@@ -25,7 +25,7 @@ from typing import Any
 from ...schema.errors import InvalidTime, Overloaded, SettingsError
 from ...schema.times import parse_duration_ns
 from ..ingest.decode import DecodeLimits
-from ..normalize.context import PushLimits
+from ..normalize.context import DEFAULT_LIMITS, PushLimits
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +42,14 @@ class TenantLimits:
     ingestion_rate_mb: float = 0.0
     ingestion_burst_size_mb: float = 0.0
     ingestion_body_limit_mb: float = 256.0
-    max_profile_size_bytes: int = 4 << 20
-    max_profile_stacktrace_samples: int = 16_000
-    max_profile_stacktrace_sample_labels: int = 100
-    max_profile_stacktrace_depth: int = 1000
-    max_profile_symbol_value_length: int = 65_535
-    max_label_names_per_series: int = 30
-    max_label_name_length: int = 1024
-    max_label_value_length: int = 2048
+    max_profile_size_bytes: int = DEFAULT_LIMITS.max_profile_bytes
+    max_profile_stacktrace_samples: int = DEFAULT_LIMITS.max_samples
+    max_profile_stacktrace_sample_labels: int = DEFAULT_LIMITS.max_sample_labels
+    max_profile_stacktrace_depth: int = DEFAULT_LIMITS.max_stack_depth
+    max_profile_symbol_value_length: int = DEFAULT_LIMITS.max_string_bytes
+    max_label_names_per_series: int = DEFAULT_LIMITS.max_label_names
+    max_label_name_length: int = DEFAULT_LIMITS.max_label_name_bytes
+    max_label_value_length: int = DEFAULT_LIMITS.max_label_value_bytes
     reject_older_than: str = "0s"
     reject_newer_than: str = "10m"
     max_query_length: str = "1d"
