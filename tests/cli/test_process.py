@@ -94,6 +94,8 @@ def test_a_broken_pipe_is_quiet(files: Path) -> None:
 
 def test_an_interrupt_is_quiet(files: Path) -> None:
     os.mkfifo("slow.folded")
+    # Where the tests run in the background it may be ignored, which children inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*COMMAND, "top", "slow.folded"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
