@@ -198,6 +198,8 @@ def mutants(raws: Sequence[bytes], count: int, seed: int) -> Iterator[bytes]:
     for _ in range(count):
         raw = bytearray(source.choice(raws))
         for _ in range(source.randint(1, 6)):
+            if not raw:
+                break
             at = source.randrange(len(raw))
             change = source.randrange(5)
             if change == 0:
