@@ -44,6 +44,9 @@ def command(store: StoreOptions, **said: Any) -> None:
       flameduck serve --store /var/lib/flameduck
       flameduck serve --store s3://bucket/profiles --data-dir /var/lib/flameduck
     """
+    from ..engine.execution.start import start_giving_memory_back
+
+    start_giving_memory_back()
     start_engine()
     from ..engine.services.http.run import serve
     from ..engine.settings import load_server_settings, load_settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -43,10 +44,10 @@ _ARENAS = 2
 def start_giving_memory_back() -> None:
     """Let what is freed go back to the system, for a process that lives long: Arrow's own allocator and glibc's arenas,
     one for every few threads, keep it. After a minute of pushes and questions that is a third of the process.
-    """
-    import pyarrow as pa
 
-    pa.set_memory_pool(pa.system_memory_pool())
+    Arrow looks once, when it is loaded: a pool that is set later is not the one that its Parquet code takes.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     # Only glibc has it; the number is from its malloc.h.
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:

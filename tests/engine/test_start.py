@@ -1,4 +1,6 @@
-"""Processes of ours do not load pandas, which nothing in them needs, and which others in them still can."""
+"""What processes of ours do first: they do without pandas, which others in them still can load; servers give memory
+back.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("pandas") is None, reason="pandas is not installed")
+with_pandas = pytest.mark.skipif(importlib.util.find_spec("pandas") is None, reason="pandas is not installed")
 
 
 def run(*lines: str) -> str:
@@ -20,6 +22,7 @@ def run(*lines: str) -> str:
     return done.stdout.strip()
 
 
+@with_pandas
 def test_a_server_starts_without_pandas_and_can_load_it() -> None:
     shown = run(
         "import sys",
@@ -37,6 +40,7 @@ def test_a_server_starts_without_pandas_and_can_load_it() -> None:
     assert lines[1] == "1"
 
 
+@with_pandas
 def test_a_process_that_has_pandas_keeps_it() -> None:
     shown = run(
         "import pandas",
@@ -48,6 +52,7 @@ def test_a_process_that_has_pandas_keeps_it() -> None:
     assert shown == "1"
 
 
+@with_pandas
 def test_a_worker_decodes_without_pandas() -> None:
     shown = run(
         "from flameduck.engine.execution.local import LocalExecutor",
@@ -68,6 +73,7 @@ def decoded_without_pandas(number: int) -> bool:
     return bool(found.batches) and "pandas" not in sys.modules
 
 
+@with_pandas
 @pytest.mark.parametrize("own", [True, False])
 def test_a_command_loads_pandas_only_in_a_program_of_others(own: bool) -> None:
     """One that calls a command may hand lists to pyarrow that pandas must be there for."""
@@ -82,3 +88,20 @@ def test_a_command_loads_pandas_only_in_a_program_of_others(own: bool) -> None:
         "    print(end.code, 'pandas' in sys.modules)",
     )
     assert shown.splitlines()[-1] == f"0 {not own}"
+
+
+def test_a_server_allocates_from_the_system() -> None:
+    """Arrow's own allocator keeps what Parquet files were written with: half a megabyte for each small block."""
+    shown = run(
+        "import sys",
+        "from flameduck.cli.main import cli",
+        "import flameduck.engine.execution.start as start",
+        "loaded = start.start_giving_memory_back",
+        "start.start_giving_memory_back = lambda: (print('pyarrow' in sys.modules), loaded())",
+        "try:",
+        "    cli.main(['serve', '--store', 'memory://', '--http-port', '1', '--http-host', 'nowhere.invalid'])",
+        "except SystemExit:",
+        "    import pyarrow as pa",
+        "    print(pa.default_memory_pool().backend_name)",
+    )
+    assert shown.splitlines() == ["False", "system"]

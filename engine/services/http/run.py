@@ -14,7 +14,6 @@ from uvicorn import Config
 from uvicorn import Server as HttpServer
 
 from ....schema.errors import SettingsError
-from ...execution.start import start_giving_memory_back
 from ...settings import ServerSettings, Settings
 from ..logs import configure_logging
 from ..server import Server
@@ -29,7 +28,6 @@ _BACKLOG = 2048
 
 def serve(store: str, settings: Settings, server_settings: ServerSettings) -> None:
     """Run the server in this process. Raises `SettingsError`, `StorageError` when it cannot start."""
-    start_giving_memory_back()
     configure_logging(server_settings.log_level)
     if bool(server_settings.tls_certificate) != bool(server_settings.tls_key):
         raise SettingsError("tls_certificate and tls_key go together")
