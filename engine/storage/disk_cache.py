@@ -240,9 +240,10 @@ def _renew(path: Path) -> bool:
 def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
     """A new temporary file; another process may remove the empty directory at any time."""
     for _ in range(8):
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f".{secrets.token_hex(8)}.tmp"
-        with contextlib.suppress(FileNotFoundError):
+        # mkdir says that there is something when what was there is gone before it looks what it is.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            folder.mkdir(parents=True, exist_ok=True)
             return path, path.open("xb")
     raise StorageError(f"{folder}: disappears")
 

@@ -164,6 +164,22 @@ def test_processes_share_a_cache(tmp_path: Path) -> None:
     assert on_disk(tmp_path) <= 60_000 + 3 * 5_000
 
 
+def test_a_directory_that_goes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process removes it between "it is there" and "is it a directory"."""
+    cache = DiskCache(tmp_path, MIB)
+    cache.store_piece("x", 0, b"first")
+    is_dir, looks = Path.is_dir, []
+
+    def gone_at_first(path: Path) -> bool:
+        looks.append(path)
+        return len(looks) > 1 and is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", gone_at_first)
+    cache.store_piece("x", 1, b"second")
+    assert looks
+    assert cache.find_piece("x", 1) == b"second"
+
+
 def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     cache = DiskCache(tmp_path / "file" / "cache", MIB)
