@@ -20,10 +20,10 @@ from ..storage.builder import BlockBuilder
 from ..storage.layout import BlockOrigin, BlockTables, Collection, lay_out
 from .segment import SegmentBlock
 
-SEGMENT_SAMPLES = 300_000
+SEGMENT_SAMPLES = 100_000
 """A builder with more is put aside at the next question: the layout of a smaller one is made anew for each."""
 
-MOST_SEGMENTS = 8
+MOST_SEGMENTS = 5
 """Blocks put aside that a question may find, per tenant and generation; more are joined first."""
 
 

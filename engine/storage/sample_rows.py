@@ -187,7 +187,8 @@ def _sorted_rows(
     """Order by (profile, stack, extras); rows equal in all of them are summed, and zero sums left out."""
     key = owner << 32 | stack
     codes = [_codes(column) for column in extras.values()]
-    order = np.lexsort([*reversed(codes), key]) if codes else np.argsort(key, kind="stable")
+    # Rows of one key become one, so that their order among themselves is nothing to sort for.
+    order = np.lexsort([*reversed(codes), key]) if codes else np.argsort(key)
     key, value = key[order], value[order]
     codes = [code[order] for code in codes]
     new = np.append(True, np.logical_or.reduce([k[1:] != k[:-1] for k in (key, *codes)]))[: len(key)]
