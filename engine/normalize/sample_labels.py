@@ -141,14 +141,16 @@ def split_labels(samples: Column, rows: LabelRows, strings: Strings) -> SampleLa
 def _spans_and_traces(
     rows: LabelRows, textual: BoolArray, strings: Strings
 ) -> tuple[U64Array, IntArray, pa.Array]:
-    """The span of each sample, its trace as a number, and the trace ids."""
+    """The span of each sample, its trace as a number, and the trace ids.
+
+    Of several that labels name the greatest counts: a label set is stored without an order that could decide.
+    """
     is_span, is_trace = (_keys_named(names, rows, strings) & textual for names in (_SPAN_NAMES, _TRACE_NAMES))
     count = len(rows.column.lengths)
     span_id = np.zeros(count, np.uint64)
     trace, trace_ids = no_traces(count)
     if is_span.any():
-        spans = _spans(rows.text[is_span], strings)
-        span_id[rows.column.owner[is_span][spans != 0]] = spans[spans != 0]
+        np.maximum.at(span_id, rows.column.owner[is_span], _spans(rows.text[is_span], strings))
     if is_trace.any():
         trace, trace_ids = _traces(rows, rows.column.owner, is_trace, strings)
     return span_id, trace, trace_ids
@@ -178,10 +180,11 @@ def _traces(
     text = rows.text[is_trace]
     known = distinct(text)
     parsed = [parse_trace_id(found) for found in strings.texts(text[known.rows]).to_pylist()]
-    ids: dict[bytes | None, int] = {None: 0}
-    numbers = np.array([ids.setdefault(value, len(ids)) for value in parsed], np.int64)
-    trace[sample[is_trace]] = numbers[known.code]
-    return trace, pa.array(list(ids), pa.binary(16))
+    ids = [None, *sorted({value for value in parsed if value is not None})]
+    number_of = {value: number for number, value in enumerate(ids)}
+    numbers = np.array([number_of[value] for value in parsed], np.int64)
+    np.maximum.at(trace, sample[is_trace], numbers[known.code])
+    return trace, pa.array(ids, pa.binary(16))
 
 
 def _split_groups(

@@ -125,6 +125,28 @@ def kept(data: bytes) -> dict[str, Any]:
     return stored_meaning(data)
 
 
+@pytest.mark.parametrize("linked", ["0000000000000001", "ffffffffffffffff"])
+def test_a_sample_of_two_spans_keeps_its_span(linked: str) -> None:
+    """One in the link, another in an attribute: which one comes first is not stored."""
+    message = otlp.ProfilesData()
+    tables = message.dictionary
+    tables.string_table.extend([b"", b"span_id"])
+    tables.attribute_table.add()
+    tables.attribute_table.add(key_strindex=1, value=otlp.AnyValue(string_value=b"0123456789abcdef"))
+    tables.mapping_table.add()
+    tables.location_table.add()
+    tables.stack_table.add()
+    tables.stack_table.add(location_indices=[0])
+    tables.link_table.add()
+    tables.link_table.add(span_id=bytes.fromhex(linked))
+    made = message.resource_profiles.add().scope_profiles.add().profiles.add(time_unix_nano=1)
+    made.sample_type.type_strindex = made.sample_type.unit_strindex = 1
+    made.samples.add(stack_index=1, link_index=1, attribute_indices=[1], values=[1])
+    data = message.SerializeToString()
+    assert kept(exported(data)) == kept(exported(exported(data))) == kept(data)
+    assert f"{int.from_bytes(bytes.fromhex(max(linked, '0123456789abcdef')), 'little')}" in str(kept(data))
+
+
 @settings(max_examples=25, deadline=None)
 @given(requests())
 def test_what_is_stored_comes_back(data: bytes) -> None:
