@@ -43,6 +43,8 @@ _EXPLAIN = re.compile(
 _HIDING = ("copy", "query", "json_execute")
 _WRITING = re.compile("COPY|JSON_EXECUTE|INSERT|DELETE|UPDATE|MERGE|CREATE")
 _BATCH_ROWS = 10_000
+_WIDE_ROW_BYTES = 100_000
+"""A batch is in memory before it is counted. Rows of this size do not pass a limit on the answer by more than once."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +263,8 @@ class Session:
         if limits is None:
             table = relation.to_arrow_table()
         else:
-            with relation.to_arrow_reader(_BATCH_ROWS) as reader:
+            batch_rows = min(_BATCH_ROWS, limits.size_bytes // _WIDE_ROW_BYTES + 1)
+            with relation.to_arrow_reader(batch_rows) as reader:
                 table = pa.Table.from_batches(_bounded(reader, limits), reader.schema)
         return _with_bigint(table, huge) if any(huge) else table
 
@@ -363,7 +366,26 @@ def _errors_of(origin: str) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise _translated(error, origin) from None
+        raise _translated(type(error), error, origin) from None
+    except OSError as error:
+        # A stream of Arrow batches tells an error of DuckDB's by its text alone.
+        name, is_duckdbs, _ = str(error).partition(" Error: ")
+        if not is_duckdbs:
+            raise
+        raise _translated(_error_class(name), error, origin) from None
+
+
+def _error_class(name: str) -> type[duckdb.Error]:
+    """DuckDB's class of the errors whose texts begin with a name: those of "Out of Memory" are
+    `OutOfMemoryException`.
+    """
+    import duckdb
+
+    wanted = f"{name.replace(' ', '')}Exception".casefold()
+    kinds = (
+        kind for kind in vars(duckdb).values() if isinstance(kind, type) and issubclass(kind, duckdb.Error)
+    )
+    return next((kind for kind in kinds if kind.__name__.casefold() == wanted), duckdb.Error)
 
 
 @cache
@@ -381,8 +403,8 @@ def _error_kinds() -> Sequence[tuple[tuple[type[duckdb.Error], ...], type[Flamed
     return ((busy, Unavailable), (broken, StorageError), ((duckdb.Error,), InvalidSql))
 
 
-def _translated(error: duckdb.Error, origin: str) -> FlameduckError:
-    kind = next(ours for theirs, ours in _error_kinds() if isinstance(error, theirs))
+def _translated(raised: type[duckdb.Error], error: Exception, origin: str) -> FlameduckError:
+    kind = next(ours for theirs, ours in _error_kinds() if issubclass(raised, theirs))
     # The text starts with DuckDB's class of the error ("Binder Error: "), which tells a reader nothing.
     _, _, reason = str(error).strip().partition(": ")
     return kind(f"{origin}: {reason or error}")

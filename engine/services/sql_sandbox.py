@@ -105,9 +105,6 @@ def answer_with(opened: DuckDB, bounds: SqlBounds, job: SqlJob) -> bytes:
             prepare_face(session, job.contents)
             table = session.answer(Query("sql", job.request.text), job.request.parameters, limits)
         return table_bytes(table, job.format)
-    except (Unavailable, MemoryError, OSError) as error:
-        # DuckDB's stream of Arrow batches says by OSError that memory is short.
-        if isinstance(error, OSError) and "Out of Memory" not in str(error):
-            raise
+    except (Unavailable, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
         raise InvalidSql(f"{reason}; limit {bounds.memory_bytes} bytes of memory") from None

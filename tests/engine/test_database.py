@@ -16,6 +16,7 @@ from flameduck.engine.database import (
     DuckDB,
     Query,
     Session,
+    _errors_of,
     connect,
     query_file,
 )
@@ -225,6 +226,38 @@ def test_answers_have_limits(session: Session) -> None:
     with pytest.raises(InvalidSql, match="more than 1000000 bytes"):
         session.answer(sql("SELECT repeat('x', 1000) FROM range(50_000)"), limits=limits)
     assert session.answer(sql("SELECT 1 AS a"), limits=limits).to_pydict() == {"a": [1]}
+
+
+LATE = {
+    "SELECT (CASE WHEN range = 400_000 THEN 'x' ELSE '1' END)::INT FROM range(500_000)": "Could not convert string",
+    "SELECT error('late') FROM range(500_000) WHERE range = 400_000": "late",
+    "SELECT range * 25_000_000_000_000 FROM range(500_000)": "Overflow",
+}
+
+
+@pytest.mark.parametrize("limits", [None, AnswerLimits(1_000_000, 1 << 30)])
+@pytest.mark.parametrize("text", LATE)
+def test_an_error_in_the_middle_of_an_answer(
+    session: Session, text: str, limits: AnswerLimits | None
+) -> None:
+    """When answers are bounded they are read as a stream, which tells errors in another way."""
+    with pytest.raises(InvalidSql, match=rf"^sql: .*{LATE[text]}"):
+        session.answer(sql(text), limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        ("Out of Memory Error: failed to allocate", Unavailable),
+        ("INTERRUPT Error: Interrupted!", Unavailable),
+        ("IO Error: no such disk", StorageError),
+        ("Mismatch Type Error: Type INT32 does not match", InvalidSql),
+        ("[Errno 28] No space left on device", OSError),
+    ],
+)
+def test_what_a_stream_says_of_an_error(said: str, raised: type[Exception]) -> None:
+    with pytest.raises(raised), _errors_of("sql"):
+        raise OSError(said)
 
 
 def test_times_are_utc(session: Session) -> None:
