@@ -245,6 +245,8 @@ def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             folder.mkdir(parents=True, exist_ok=True)
             return path, path.open("xb")
+    # It says what else may be in the way.
+    folder.mkdir(parents=True, exist_ok=True)
     raise StorageError(f"{folder}: disappears")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -178,6 +179,16 @@ def test_a_directory_that_goes_while_it_is_looked_at(tmp_path: Path, monkeypatch
     cache.store_piece("x", 1, b"second")
     assert looks
     assert cache.find_piece("x", 1) == b"second"
+
+
+def test_a_file_where_a_directory_should_be_is_what_is_told(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, MIB)
+    cache.store_piece("x", 0, b"first")
+    (folder,) = (path for path in tmp_path.glob("*/*") if path.is_dir())
+    shutil.rmtree(folder)
+    folder.write_bytes(b"")
+    with pytest.raises(StorageError, match="File exists"):
+        cache.store_piece("x", 0, b"first")
 
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
