@@ -1,4 +1,4 @@
-"""What a process of ours does first."""
+"""What a process of ours does first, and what it does with memory that it no longer needs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,16 @@ def start_giving_memory_back() -> None:
     Arrow looks once, when it is loaded: a pool that is set later is not the one that its Parquet code takes.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    # Only glibc has it; the number is from its malloc.h.
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:
-        set_option(_M_ARENA_MAX, _ARENAS)
+    _glibc("mallopt", _M_ARENA_MAX, _ARENAS)
+
+
+def give_memory_back() -> None:
+    """What was freed between things that stay, after much was: the allocator returns only what is at its end."""
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(name: str, *numbers: int) -> None:
+    """Call what other C libraries may not have; the numbers are those of its malloc.h."""
+    function = getattr(ctypes.CDLL(None), name, None)
+    if function is not None:
+        function(*numbers)

@@ -13,6 +13,7 @@ from threading import Event, Lock, Thread
 from ...schema.errors import FlameduckError
 from ..block_set import BlockSet
 from ..compaction.plan import MergePolicy, plan_merges
+from ..execution.start import give_memory_back
 from ..ingest.run import merge_small_blocks
 from .metrics import Metrics
 
@@ -89,4 +90,5 @@ class Compactor:
             return
         with self._metrics.merge_seconds.time():
             merge_small_blocks(blocks, self._bounds.policy)
+        give_memory_back()
         log.info("%d blocks of %s became %d", len(before), tenant, len(blocks.state().blocks))

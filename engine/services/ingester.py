@@ -22,6 +22,7 @@ from ...schema.errors import FlameduckError, ObjectMissing, Overloaded, Unavaila
 from ...schema.profile import Upload
 from ...schema.request import Refused
 from ..block_set import BlockSet
+from ..execution.start import give_memory_back
 from ..head.generation import TenantRows
 from ..head.head import Generation, Head, HeadBatch
 from ..ingest.decode import DecodeLimits
@@ -181,6 +182,7 @@ class Ingester:
                 if not generation.tenants():
                     self.head.drop(generation)
                 self._head_size.forget()
+            give_memory_back()
             if first is not None:
                 raise first
 

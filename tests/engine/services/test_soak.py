@@ -15,8 +15,7 @@ from tests.engine.services.test_crash import PUSH, check, push_body
 from tests.running_server import TYPE, RunningServer, running_server
 
 PUSHERS = 3
-MAY_GROW_MB = 120
-"""Every push is a series of its own, so indexes grow by what is pushed; what leaks a question's memory grows faster."""
+MAY_GROW_MB = 60
 MAY_GROW_FILES = 20
 
 
