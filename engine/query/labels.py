@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,16 @@ from .snapshot import Snapshot, choose_series, known_types, of_type
 
 IntArray = npt.NDArray[np.int64]
 
+LabelSet = tuple[tuple[str, str], ...]
+"""Pairs of name and value, sorted."""
+
 
 def label_names(snapshot: Snapshot, request: LabelNamesRequest) -> Rows:
     """Names of the labels that any chosen series has."""
-    names = {name for labels in chosen_labels(snapshot, request.selection) for name, _ in labels}
+    names: set[str] = set()
+    for ulid, series in _chosen(snapshot, request.selection).items():
+        for labels in snapshot.blocks[ulid].index.table.column("labels").take(pa.array(series)).chunks:
+            names.update(labels.keys.unique().to_pylist())
     return Rows(pa.table({"name": pa.array(sorted(names), pa.string())}))
 
 
@@ -40,11 +46,9 @@ def label_values(snapshot: Snapshot, request: LabelValuesRequest) -> Rows:
 
 def series_labels(snapshot: Snapshot, request: SeriesLabelsRequest) -> Rows:
     """Distinct label sets, whole or projected on some names; none at all when no series has any of the names."""
-    wanted = set(request.names)
-    distinct = {
-        tuple(pair for pair in labels if not wanted or pair[0] in wanted)
-        for labels in chosen_labels(snapshot, request.selection)
-    }
+    chosen = _chosen(snapshot, request.selection)
+    names = sorted(set(request.names))
+    distinct = _projected(snapshot, chosen, names) if names else _whole(snapshot, chosen)
     if distinct == {()}:
         distinct = set()
     return Rows(
@@ -52,16 +56,35 @@ def series_labels(snapshot: Snapshot, request: SeriesLabelsRequest) -> Rows:
     )
 
 
+def _projected(snapshot: Snapshot, chosen: Mapping[str, IntArray], names: Sequence[str]) -> set[LabelSet]:
+    """What is distinct is found out in columns: most series differ in other labels than those that are wanted."""
+    distinct: set[LabelSet] = set()
+    for ulid, series in chosen.items():
+        index = snapshot.blocks[ulid].index
+        columns = [index.label(name).take(pa.array(series)) for name in names]
+        places = list(map(str, range(len(names))))
+        for row in pa.table(columns, places).group_by(places).aggregate([]).to_pylist():
+            values = zip(names, row.values(), strict=True)
+            distinct.add(tuple((name, value) for name, value in values if value is not None))
+    return distinct
+
+
+def _whole(snapshot: Snapshot, chosen: Mapping[str, IntArray]) -> set[LabelSet]:
+    """A series of several blocks has the same labels in each."""
+    distinct: set[LabelSet] = set()
+    seen = np.zeros(0, np.uint64)
+    for ulid, series in chosen.items():
+        index = snapshot.blocks[ulid].index
+        new = series[~np.isin(index.series_id[series], seen)]
+        seen = np.concatenate([seen, index.series_id[new]])
+        distinct.update(map(tuple, index.table.column("labels").take(pa.array(new)).to_pylist()))
+    return distinct
+
+
 def profile_types(snapshot: Snapshot, request: ProfileTypesRequest) -> Rows:
     """Profile types of the chosen series."""
     types = known_types(snapshot, _chosen(snapshot, request.selection))
     return Rows(pa.table({"profile_type": pa.array(types, pa.string())}))
-
-
-def chosen_labels(snapshot: Snapshot, selection: Selection) -> Iterable[list[tuple[str, str]]]:
-    """The label sets of the chosen series of all blocks; a series of several blocks comes several times."""
-    for ulid, series in _chosen(snapshot, selection).items():
-        yield from snapshot.blocks[ulid].index.table.column("labels").take(pa.array(series)).to_pylist()
 
 
 def _chosen(snapshot: Snapshot, selection: Selection) -> dict[str, IntArray]:
