@@ -22,7 +22,7 @@ from .picked import picked_rows
 from .plan import BlockScan
 from .sample_labels import label_columns, labels_of
 from .snapshot import Resolved, Snapshot
-from .stack_totals import StackTotals, expand_ranges
+from .stack_totals import StackTotals, expand_ranges, sums_of
 from .weights import profiles_of
 
 IntArray = npt.NDArray[np.int64]
@@ -69,11 +69,11 @@ def _block_partial(
 
 
 def _summed_rows(totals: Sequence[StackTotals]) -> _Rows:
-    part = np.repeat([total.part for total in totals], [len(total.stack) for total in totals]).astype(
-        np.int64
-    )
-    stack, value = (_joined([getattr(total, name) for total in totals]) for name in ("stack", "value"))
-    return _grouped(_Rows(part, stack, np.full(len(part), -1), value))
+    sums = sums_of(totals)
+    parts = np.array([one.part for one in sums], np.int64)
+    part = np.repeat(parts, [len(one.stack) for one in sums])
+    stack, value = (_joined([getattr(one, name) for one in sums]) for name in ("stack", "value"))
+    return _Rows(part, stack, np.full(len(part), -1), value)
 
 
 def _joined(columns: Sequence[IntArray]) -> IntArray:

@@ -6,7 +6,7 @@ picked out of any, by numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -205,6 +205,21 @@ def _rows_as_totals(block: OpenBlock, start: IntArray, n: IntArray) -> list[Stac
         for part, (first, last) in enumerate(pairwise([0, *bounds.tolist()]))
         if last > first
     ]
+
+
+def sums_of(totals: Sequence[StackTotals]) -> list[StackTotals]:
+    """The same with every part and every stack once, in order, and without sums of zero."""
+    by_part: dict[int, list[StackTotals]] = {}
+    for one in totals:
+        by_part.setdefault(one.part, []).append(one)
+    summed = []
+    for part, found in sorted(by_part.items()):
+        stack = np.concatenate([one.stack for one in found])
+        sums = np.zeros(int(stack.max(initial=-1)) + 1, np.int64)
+        np.add.at(sums, stack, np.concatenate([one.value for one in found]))
+        used = np.flatnonzero(sums)
+        summed.append(StackTotals(part, used, sums[used]))
+    return summed
 
 
 def _joined_ranges(start: IntArray, n: IntArray) -> tuple[IntArray, IntArray]:
