@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+import msgspec
 from connectrpc.code import Code
 from connectrpc.codec import Codec
 from connectrpc.compat import google_protobuf_binary_codec
@@ -164,7 +165,7 @@ def as_asked(message: Answer, headers: Mapping[str, str]) -> Answer:
     message, where the client speaks JSON.
     """
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return cast(Answer, JsonText(_json_of(message).encode())) if kind == "application/json" else message
+    return cast(Answer, JsonText(_json_of(message))) if kind == "application/json" else message
 
 
 class _JsonCodec(Codec[Message, Message]):
@@ -176,7 +177,7 @@ class _JsonCodec(Codec[Message, Message]):
 
     def encode(self, message: Message | JsonText) -> bytes:
         """Compact JSON: 64-bit integers as texts, zeros left out."""
-        return message.text if isinstance(message, JsonText) else _json_of(message).encode()
+        return message.text if isinstance(message, JsonText) else _json_of(message)
 
     def decode(self, data: bytes | bytearray, message_class: type[Message]) -> Message:
         """A message. Raises `ConnectError`."""
@@ -192,7 +193,7 @@ class _JsonCodec(Codec[Message, Message]):
         return message
 
 
-def _json_of(message: Any) -> str:
+def _json_of(message: Any) -> bytes:
     """The JSON of a message. Flame graphs and pprofs have tens of thousands of numbers, which the library takes one by
     one: their lists are put in beside it."""
     fields = message.DESCRIPTOR.fields_by_name
@@ -200,11 +201,10 @@ def _json_of(message: Any) -> str:
         return _flame_graph_json(message)
     if message.DESCRIPTOR.full_name.endswith(".Profile"):
         return _profile_json(message)
-    text: str = json_format.MessageToJson(message, indent=None)
-    return text
+    return msgspec.json.encode(json_format.MessageToDict(message))
 
 
-def _flame_graph_json(message: Any) -> str:
+def _flame_graph_json(message: Any) -> bytes:
     rest = type(message)()
     rest.CopyFrom(message)
     rest.flamegraph.ClearField("levels")
@@ -215,20 +215,38 @@ def _flame_graph_json(message: Any) -> str:
         "levels": [{"values": list(map(str, level.values))} for level in message.flamegraph.levels],
     }
     document["flamegraph"] |= {name: found for name, found in many.items() if found}
-    return json.dumps(document)
+    return msgspec.json.encode(document)
 
 
-def _profile_json(message: Any) -> str:
+def _profile_json(message: Any) -> bytes:
     rest = type(message)()
     rest.CopyFrom(message)
     for sample in rest.sample:
         sample.ClearField("location_id")
         sample.ClearField("value")
+    rest.ClearField("location")
     document = json_format.MessageToDict(rest)
     for written, sample in zip(document.get("sample", ()), message.sample, strict=True):
         lists = {"locationId": sample.location_id, "value": sample.value}
         written |= {name: list(map(str, numbers)) for name, numbers in lists.items() if numbers}
-    return json.dumps(document)
+    if message.location:
+        document["location"] = [_location_document(location) for location in message.location]
+    return msgspec.json.encode(document)
+
+
+def _location_document(location: Any) -> Mapping[str, Any]:
+    texts = {"id": location.id, "mappingId": location.mapping_id, "address": location.address}
+    document: dict[str, Any] = {name: str(number) for name, number in texts.items() if number}
+    if location.line:
+        document["line"] = [_line_document(line) for line in location.line]
+    if location.is_folded:
+        document["isFolded"] = True
+    return document
+
+
+def _line_document(line: Any) -> Mapping[str, str]:
+    texts = {"functionId": line.function_id, "line": line.line, "column": line.column}
+    return {name: str(number) for name, number in texts.items() if number}
 
 
 def _check_base64(document: Mapping[str, Any], kind: Descriptor) -> None:

@@ -9,13 +9,38 @@ from google.protobuf import json_format
 
 from flameduck.engine.services.http.rpc import _JsonCodec
 from flameduck.engine.services.http.tree_bytes import tree_bytes
-from flameduck.schema.proto import querier_pb2
+from flameduck.schema.proto import querier_pb2, querier_profile_pb2
 from flameduck.schema.request import Flamegraph
 
 from ...golden.replay import tree_paths
 
 LEVELS = ([0, 20, 0, 0], [0, 17, 2, 2, 0, 3, 3, 1], [2, 10, 10, 4, 0, 5, 5, 3])
 NAMES = ["total", "d", "a", "c", "b"]
+PROFILE = querier_profile_pb2.Profile(
+    sample_type=[querier_profile_pb2.ValueType(type=1, unit=2)],
+    sample=[
+        querier_profile_pb2.Sample(
+            location_id=[1, 2, 2**64 - 1], value=[0, -(2**63)], label=[{"key": 3, "num": -4, "num_unit": 5}]
+        ),
+        querier_profile_pb2.Sample(location_id=[2]),
+        querier_profile_pb2.Sample(),
+    ],
+    mapping=[querier_profile_pb2.Mapping(id=1, memory_limit=2**64 - 1, has_functions=True)],
+    location=[
+        querier_profile_pb2.Location(
+            id=1,
+            mapping_id=1,
+            address=2**64 - 1,
+            line=[{"function_id": 1, "line": -7, "column": 3}, {"function_id": 2}, {}],
+            is_folded=True,
+        ),
+        querier_profile_pb2.Location(id=2, line=[{"line": 1}]),
+        querier_profile_pb2.Location(),
+    ],
+    function=[querier_profile_pb2.Function(id=1, name=1, start_line=-1)],
+    string_table=["", "é\n\u2028", '"\\'],
+    time_nanos=2**63 - 1,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +62,8 @@ NAMES = ["total", "d", "a", "c", "b"]
                 names=["total"], levels=[querier_pb2.Level(values=[0] * 7)], leftTicks=1
             )
         ),
+        PROFILE,
+        querier_profile_pb2.Profile(),
     ],
 )
 def test_json_is_the_library_s(message: querier_pb2.DiffResponse) -> None:
