@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -125,11 +126,20 @@ def first_rows(
 
     With `strict` a missing key raises `CorruptBlock`.
     """
+    if strict:
+        return known_rows(keys, wanted).astype(np.int64)
     rows = pc.fill_null(pc.index_in(flat_array(wanted), value_set=flat_array(keys)), -1)
     found: IntArray = rows.to_numpy(zero_copy_only=False).astype(np.int64)
-    if strict and (found < 0).any():
-        missing = wanted[int(np.flatnonzero(found < 0)[0])].as_py()
+    return found
+
+
+def known_rows(keys: pa.ChunkedArray | pa.Array, wanted: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int32]:
+    """Row of each `wanted` key among distinct `keys`. Raises `CorruptBlock` for one that is not there."""
+    rows = pc.index_in(flat_array(wanted), value_set=flat_array(keys))
+    if rows.null_count:
+        missing = wanted[pc.index(rows.is_null(), True).as_py()].as_py()
         raise CorruptBlock(f"id {missing:#x} is referred to and is not there")
+    found: npt.NDArray[np.int32] = rows.to_numpy()
     return found
 
 

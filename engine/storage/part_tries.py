@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -23,7 +22,7 @@ from ..trie import (
     project_trie,
     width_of,
 )
-from .numbering import first_rows, repeated
+from .numbering import first_rows, known_rows, repeated
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -80,29 +79,34 @@ class PartTrieBuilder:
         self._stacks = stacks
         self._symbols = symbols
 
-    @cached_property
-    def _leaf_first(self) -> Ragged:
-        """The locations of every stack, numbered."""
-        lists = self._stacks.column("locations").combine_chunks()
-        flat = first_rows(self._symbols.location_ids, lists.values, strict=True)
-        return Ragged(flat.astype(width_of(len(self._symbols.location_ids))), lists.offsets.to_numpy())
-
     def part(self, part: int) -> tuple[pa.Table, pa.Table, pa.Table]:
         """`stacks`, `stacktraces` and `frames` of one part.
 
         Raises `CorruptBlock` when a location is referred to and is not there.
         """
-        rows = self._part_stacks[part]
-        ids = self._stacks.column("stack_id").to_numpy()[rows]
-        return _part_trie(part, ids, self._leaf_first.take(rows).reversed(), self._symbols)
+        rows = pa.array(self._part_stacks[part])
+        return self._part(part, self._numbered(self._stacks.column("locations").take(rows)))
+
+    def _numbered(self, lists: pa.ChunkedArray) -> Ragged:
+        """Locations by hash as locations by number."""
+        flat = lists.combine_chunks()
+        return Ragged(
+            known_rows(self._symbols.location_ids, flat.flatten()),
+            offsets_of(pc.list_value_length(flat).to_numpy()),
+        )
+
+    def _part(self, part: int, leaf_first: Ragged) -> tuple[pa.Table, pa.Table, pa.Table]:
+        ids = self._stacks.column("stack_id").to_numpy()[self._part_stacks[part]]
+        return _part_trie(part, ids, leaf_first.reversed(), self._symbols)
 
     def all(self) -> PartTries:
         """Those of all parts, one after the other. Raises `CorruptBlock` as `part` does."""
         # A part without stacks goes first, so that a block without parts has its (empty) tables too.
-        no_stacks = Ragged(self._leaf_first.values[:0], np.zeros(1, np.int64))
+        leaf_first = self._numbered(self._stacks.column("locations"))
+        no_stacks = Ragged(leaf_first.values[:0], np.zeros(1, np.int64))
         nothing = _part_trie(0, np.zeros(0, np.uint64), no_stacks, self._symbols)
         parts = [tuple(table.slice(0, 0) for table in nothing)]
-        parts += [self.part(part) for part in range(len(self._part_stacks))]
+        parts += [self._part(part, leaf_first.take(rows)) for part, rows in enumerate(self._part_stacks)]
         columns = [list(column) for column in zip(*parts, strict=True)]
         joined = (pa.concat_tables(column) for column in columns)
         return PartTries(*joined, *(_spans(column[1:]) for column in columns))
