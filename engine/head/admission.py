@@ -6,32 +6,31 @@ A batch must not fail once it is in the log, where the next start finds it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..storage.builder import CollectedSymbols
 from .frames import encode_frame
-from .generation import LeanBatch, Pieces
+from .generation import Pieces
 
 
 class Admission:
     """The batches of one tenant in one commit. `lean` takes away the symbols that the head has."""
 
-    def __init__(self, lean: Callable[[Pieces], LeanBatch]) -> None:
+    def __init__(self, lean: Callable[[Pieces], Pieces]) -> None:
         self._lean = lean
         self._admitted: list[Pieces] = []
         self._symbols: CollectedSymbols | None = None
         self._collected = 0
 
-    def admit(self, tenant: str, pieces: Pieces) -> tuple[LeanBatch, bytes]:
+    def admit(self, tenant: str, pieces: Pieces) -> tuple[Pieces, bytes]:
         """A batch without the symbols that came before, and its frame.
 
         Raises `CorruptBlock` when two different things have one hash, `LimitExceeded` when it is too large.
         """
         lean = self._lean(pieces)
         if self._admitted:
-            lean = replace(lean, pieces=self._without_admitted(lean.pieces))
-        payload = encode_frame(tenant, lean.pieces)
-        self._admitted.append(lean.pieces)
+            lean = self._without_admitted(lean)
+        payload = encode_frame(tenant, lean)
+        self._admitted.append(lean)
         return lean, payload
 
     def _without_admitted(self, pieces: Pieces) -> Pieces:

@@ -2,13 +2,13 @@
 
 A tenant's profiles gather in a block builder. A question lays out what it holds as a small block in memory, so that it
 sees a snapshot and asks blocks like any other; a builder that has become large is put aside as such a block for good,
-and another one begun. The flush makes one block of everything.
+and another one begun, with the same symbols. The flush makes one block of everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from ulid import ULID
@@ -16,7 +16,7 @@ from ulid import ULID
 from ...schema.profile import NormalisedBatch
 from ..query.opened import OpenBlock
 from ..storage.blocks import MemoryBlock
-from ..storage.builder import BlockBuilder
+from ..storage.builder import BlockBuilder, CollectedSymbols
 from ..storage.layout import BlockOrigin, BlockTables, Collection, lay_out
 from .segment import SegmentBlock
 
@@ -29,7 +29,7 @@ MOST_SEGMENTS = 5
 
 @dataclass(frozen=True)
 class _Segment:
-    """A block in memory, and what it was made of."""
+    """A block in memory, and what it was made of; the symbols are those of the generation."""
 
     block: SegmentBlock
     opened: OpenBlock
@@ -39,7 +39,7 @@ class _Segment:
     def of(cls, collection: Collection, tenant: str) -> _Segment:
         """What was collected, laid out."""
         block = SegmentBlock(lay_out(collection, BlockOrigin(str(ULID()), tenant, level=0)))
-        return cls(block, OpenBlock(block), collection)
+        return cls(block, OpenBlock(block), replace(collection, symbols={}))
 
     @property
     def size_bytes(self) -> int:
@@ -56,25 +56,17 @@ Pieces = Sequence[NormalisedBatch]
 """A batch, in one piece or several of the same profiles."""
 
 
-@dataclass(frozen=True)
-class LeanBatch:
-    """A batch without the symbols that `builder` had, and as it was before."""
-
-    pieces: Pieces
-    whole: Pieces
-    builder: BlockBuilder
-
-
 class TenantRows:
     """One tenant's profiles in one generation. Safe for several threads; one at a time commits."""
 
     def __init__(self, tenant: str) -> None:
         self._tenant = tenant
-        # Guards the builder; never held while the disk is waited for.
+        # Guards the builder and the symbols; never held while the disk is waited for.
         self._lock = Lock()
         # Lets one thread at a time build; taken before `_lock`.
         self._building = Lock()
-        self._builder = BlockBuilder()
+        self._symbols = CollectedSymbols()
+        self._builder = BlockBuilder(self._symbols)
         # Blocks put aside, and the one of what the builder held at the last question.
         self._segments: list[_Segment] = []
         self._latest: _Segment | None = None
@@ -94,30 +86,33 @@ class TenantRows:
             size_bytes += built.size_bytes + opened.held_bytes
         return size_bytes
 
-    def lean(self, pieces: Pieces) -> LeanBatch:
+    def lean(self, pieces: Pieces) -> Pieces:
         """A batch without symbols that are here. Raises `CorruptBlock`."""
         with self._lock:
-            return LeanBatch([self._builder.without_known(one) for one in pieces], pieces, self._builder)
+            return [self._symbols.without_known(one) for one in pieces]
 
-    def add(self, batch: LeanBatch) -> None:
+    def add(self, pieces: Pieces) -> None:
         """Take a durable batch. Raises `CorruptBlock`."""
         with self._lock:
-            # A question may have taken the builder, and the symbols in it, while the disk was waited for.
-            pieces = batch.pieces if self._builder is batch.builder else batch.whole
             for number, piece in enumerate(pieces):
                 self._builder.add(piece, continues=number > 0)
                 self.profiles += len(piece.profiles)
                 self.samples += len(piece.samples)
 
-    def segments(self) -> Sequence[OpenBlock]:
-        """Everything that was added, as a few blocks in memory."""
+    def segments(self, start_ns: int | None = None, end_ns: int | None = None) -> Sequence[OpenBlock]:
+        """Everything that was added and is in `[start_ns, end_ns)`, and maybe more, as a few blocks in memory."""
         with self._building:
             if self._built is not None:
                 return [self._built]
-            self._look()
+            if self._touches(start_ns, end_ns):
+                self._look()
             if len(self._segments) > MOST_SEGMENTS:
                 self._join_smallest()
             return [one.opened for one in self._everything()]
+
+    def _touches(self, start_ns: int | None, end_ns: int | None) -> bool:
+        with self._lock:
+            return self._builder.touches(start_ns, end_ns)
 
     def outlines(self) -> Sequence[OpenBlock]:
         """Everything that was added, as blocks that know series and times but no samples; waits for no layout."""
@@ -144,7 +139,7 @@ class TenantRows:
             with self._lock:
                 collections = [one.collection for one in self._segments] + [self._builder.collected()]
         # Questions go on meanwhile, and find everything where it was; it stays there if this fails.
-        built = lay_out(_joined(collections), origin).finish()
+        built = lay_out(self._joined(collections), origin).finish()
         with self._building:
             return self._keep(built)
 
@@ -152,7 +147,8 @@ class TenantRows:
         with self._lock:
             self._built_tables = built
             self._built = OpenBlock(MemoryBlock(built))
-            self._builder, self._segments, self._latest = BlockBuilder(), [], None
+            self._symbols = CollectedSymbols()
+            self._builder, self._segments, self._latest = BlockBuilder(self._symbols), [], None
         return built
 
     def _everything(self) -> list[_Segment]:
@@ -169,7 +165,7 @@ class TenantRows:
             collection = builder.collected()
             is_full = builder.samples > SEGMENT_SAMPLES
             if is_full:
-                self._builder, self._moving = BlockBuilder(), builder.outline()
+                self._builder, self._moving = BlockBuilder(self._symbols), builder.outline()
         segment = None
         try:
             segment = _Segment.of(collection, self._tenant)
@@ -185,7 +181,7 @@ class TenantRows:
     def _put_back(self, collection: Collection) -> None:
         """What was collected could not be laid out: the builder has it again, with what came meanwhile."""
         with self._lock:
-            builder = BlockBuilder()
+            builder = BlockBuilder(self._symbols)
             builder.add_collection(collection)
             builder.add_collection(self._builder.collected())
             self._builder, self._moving = builder, None
@@ -194,15 +190,16 @@ class TenantRows:
         """Half of what was put aside, the smallest, becomes one: so a profile is laid out a few times at most."""
         ordered = sorted(self._segments, key=lambda one: one.samples)
         half = len(ordered) // 2 + 1
-        joined = _Segment.of(_joined([one.collection for one in ordered[:half]]), self._tenant)
+        joined = _Segment.of(self._joined([one.collection for one in ordered[:half]]), self._tenant)
         with self._lock:
             self._segments = [*ordered[half:], joined]
 
-
-def _joined(collections: Sequence[Collection]) -> Collection:
-    if len(collections) == 1:
-        return collections[0]
-    builder = BlockBuilder()
-    for one in collections:
-        builder.add_collection(one)
-    return builder.collected()
+    def _joined(self, collections: Sequence[Collection]) -> Collection:
+        if len(collections) == 1:
+            return collections[0]
+        with self._lock:
+            symbols = self._symbols.tables()
+        builder = BlockBuilder(self._symbols)
+        for one in collections:
+            builder.add_collection(one)
+        return builder.collected(symbols)

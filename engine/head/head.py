@@ -19,7 +19,7 @@ from ...schema.errors import CorruptBlock, FlameduckError, LimitExceeded, Storag
 from ..query.opened import OpenBlock
 from .admission import Admission
 from .frames import UnknownVersion, decode_frame
-from .generation import LeanBatch, Pieces, TenantRows
+from .generation import Pieces, TenantRows
 from .log import Log, LogFile, LogReader, sync_directory
 
 SUFFIX = ".log"
@@ -141,7 +141,7 @@ class Head:
             written = self._open_log()
             rows = {name: self._current.rows(name) for name in sorted({one.tenant for one in batches})}
             admissions = {name: Admission(one.lean) for name, one in rows.items()}
-            frames: list[tuple[int, LeanBatch, bytes]] = []
+            frames: list[tuple[int, Pieces, bytes]] = []
             for number, one in enumerate(batches):
                 try:
                     lean, payload = admissions[one.tenant].admit(one.tenant, one.pieces)
@@ -207,9 +207,15 @@ class Head:
         """Who has rows here."""
         return {tenant for generation in self._generations() for tenant in generation.tenants()}
 
-    def segments(self, tenant: str) -> dict[str, OpenBlock]:
-        """One tenant's profiles as blocks in memory, by ULID: all that were committed before this was called."""
-        return {block.ulid: block for rows in self._rows_of(tenant) for block in rows.segments()}
+    def segments(
+        self, tenant: str, start_ns: int | None = None, end_ns: int | None = None
+    ) -> dict[str, OpenBlock]:
+        """One tenant's profiles as blocks in memory, by ULID: all that were committed before this was called.
+
+        What is not in `[start_ns, end_ns)` may be left out; `None` is open.
+        """
+        every = [rows.segments(start_ns, end_ns) for rows in self._rows_of(tenant)]
+        return {block.ulid: block for blocks in every for block in blocks}
 
     def outlines(self, tenant: str) -> dict[str, OpenBlock]:
         """The same without samples, for questions about series alone: these wait for no other question."""

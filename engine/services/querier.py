@@ -80,7 +80,8 @@ class TenantDatabase(Engine):
 
     def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
         # The head first: what it stores meanwhile is then found in the catalog. Both call it by one name.
-        return self._over(self._head.segments(self.blocks.tenant), start_ns, end_ns)
+        segments = self._head.segments(self.blocks.tenant, start_ns, end_ns)
+        return self._over(segments, start_ns, end_ns)
 
     def ask(self, request: Request) -> Answer:
         """Answer a request. Raises `RequestError` or `StorageError`."""

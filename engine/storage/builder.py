@@ -21,6 +21,7 @@ from .sample_columns import SampleColumns
 
 IntArray = npt.NDArray[np.int64]
 
+_MIN_NS, _MAX_NS = -(2**63), 2**63 - 1
 _LOCATION_ID_BYTES = 8
 NODE_BYTES = 96
 """What a node takes while tries are built, with what the allocator does not give back; 45 stay in the tables."""
@@ -49,12 +50,8 @@ class CollectedSymbols:
 
     def add(self, batch: NormalisedBatch) -> None:
         """Take a batch's symbols. Raises `CorruptBlock` when two things have one hash."""
-        self.add_tables({name: getattr(batch, name) for name in self._known})
-
-    def add_tables(self, symbols: Mapping[str, pa.Table]) -> None:
-        """Take symbols by the name of their table. Raises `CorruptBlock` when two things have one hash."""
         for name, known in self._known.items():
-            known.add(symbols[name])
+            known.add(getattr(batch, name))
 
     def without_known(self, batch: NormalisedBatch) -> NormalisedBatch:
         """The batch without symbols that are here. Raises `CorruptBlock` when two things have one hash."""
@@ -63,23 +60,26 @@ class CollectedSymbols:
         )
 
     def tables(self) -> Mapping[str, pa.Table]:
-        """Everything kept, in order of arrival."""
-        return {name: known.table() for name, known in self._known.items()}
+        """Everything kept, in order of arrival; in one piece each, but for the stacks, which are most of it."""
+        tables = {name: known.table() for name, known in self._known.items()}
+        return {name: table if name == "stacks" else table.combine_chunks() for name, table in tables.items()}
 
 
 class BlockBuilder:
     """Collects batches for one block. Not thread-safe.
 
-    Symbols that an earlier batch brought are dropped on arrival, after their content was compared.
+    Symbols that an earlier batch brought are dropped on arrival, after their content was compared. Several builders
+    may share them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, symbols: CollectedSymbols | None = None) -> None:
         self._profiles: list[pa.Table] = []
         self._profile_bytes = 0
         self._samples = SampleColumns()
         self._attempts: list[IntArray] = []
         self._attempt = 0
-        self._symbols = CollectedSymbols()
+        self._min_ts, self._max_ts = _MAX_NS, _MIN_NS
+        self._symbols = CollectedSymbols() if symbols is None else symbols
         self.profiles = 0
 
     @property
@@ -106,25 +106,28 @@ class BlockBuilder:
         self._symbols.add(batch)
         self._samples.add(batch, self._symbols.stacks.rows_of)
         self._attempt += 0 if continues else 1
-        self._profiles.append(batch.profiles)
-        self._profile_bytes += int(batch.profiles.nbytes)
-        self._attempts.append(np.full(len(batch.profiles), self._attempt, np.int64))
-        self.profiles += len(batch.profiles)
+        self._append(batch.profiles, np.full(len(batch.profiles), self._attempt, np.int64))
 
-    def without_known(self, batch: NormalisedBatch) -> NormalisedBatch:
-        """The batch without the symbols that earlier ones brought; `add` takes it all the same.
+    def _append(self, profiles: pa.Table, attempts: IntArray) -> None:
+        self._profiles.append(profiles)
+        self._profile_bytes += int(profiles.nbytes)
+        self._attempts.append(attempts)
+        self.profiles += len(profiles)
+        ts = profiles.column("ts").to_numpy()
+        self._min_ts = min(self._min_ts, int(ts.min(initial=_MAX_NS)))
+        self._max_ts = max(self._max_ts, int(ts.max(initial=_MIN_NS)))
 
-        Raises `CorruptBlock` when two different things have one hash.
-        """
-        return self._symbols.without_known(batch)
+    def touches(self, start_ns: int | None, end_ns: int | None) -> bool:
+        """Whether profiles in `[start_ns, end_ns)` may have been added; `None` is open."""
+        return (end_ns is None or self._min_ts < end_ns) and (start_ns is None or self._max_ts >= start_ns)
 
-    def collected(self) -> Collection:
-        """Everything that was added so far; the builder may go on."""
+    def collected(self, symbols: Mapping[str, pa.Table] | None = None) -> Collection:
+        """Everything that was added so far; the builder may go on. `symbols` are its own, where others add to them."""
         return Collection(
             pa.concat_tables([profile.PROFILES.empty_table(), *self._profiles]).combine_chunks(),
             np.concatenate([np.zeros(0, np.int64), *self._attempts]),
             self._samples.joined(),
-            self._symbols.tables(),
+            self._symbols.tables() if symbols is None else symbols,
         )
 
     def outline(self) -> Collection:
@@ -141,15 +144,10 @@ class BlockBuilder:
         )
 
     def add_collection(self, other: Collection) -> None:
-        """Take everything that another builder collected. Raises `CorruptBlock` when two things have one hash."""
-        self._symbols.add_tables(other.symbols)
-        rows = self._symbols.stacks.rows_of(other.symbols["stacks"].column("stack_id").to_numpy())
-        self._samples.add_collected(other.samples, rows)
-        self._profiles.append(other.profiles)
-        self._profile_bytes += int(other.profiles.nbytes)
-        self._attempts.append(other.attempts + self._attempt)
+        """Take everything that a builder with the same symbols collected."""
+        self._samples.add_collected(other.samples)
+        self._append(other.profiles, other.attempts + self._attempt)
         self._attempt += int(other.attempts.max(initial=0))
-        self.profiles += len(other.profiles)
 
     def build(self, origin: BlockOrigin) -> BlockTables:
         """Number, sort and lay out everything that was added; the builder is empty afterwards."""

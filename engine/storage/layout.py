@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from ...schema import tables
 from ...schema.block import BlockMeta, PartMeta
 from ..trie import Ragged
-from .numbering import first_rows, repeated
+from .numbering import first_rows, flat_array, repeated
 from .part_tries import PartTrieBuilder, SymbolTables
 from .sample_columns import Collected
 from .sample_rows import SampleRows, arrange_samples
@@ -62,7 +62,10 @@ class BlockOrigin:
 
 @dataclass(frozen=True)
 class Collection:
-    """Batches that were brought together: profiles, which adding brought each, their samples, and all symbols."""
+    """Batches that were brought together: profiles, which adding brought each, their samples, and their symbols.
+
+    `symbols` may hold more than these refer to.
+    """
 
     profiles: pa.Table
     attempts: IntArray
@@ -71,8 +74,8 @@ class Collection:
 
     @property
     def size_bytes(self) -> int:
-        """About what is held in memory."""
-        held = [self.profiles, self.attempts, *self.samples.columns(), *self.symbols.values()]
+        """About what is held in memory beside the symbols."""
+        held = [self.profiles, self.attempts, *self.samples.columns()]
         return sum(int(one.nbytes) for one in held)
 
 
@@ -111,11 +114,12 @@ class LaidOut:
 
 def lay_out(collection: Collection, origin: BlockOrigin) -> LaidOut:
     """Number and sort what was collected. Raises `CorruptBlock` when something that is referred to is missing."""
-    symbols = collection.symbols
-    series = _number_series(symbols["series"])
-    rows = arrange_samples(
-        collection.profiles, collection.attempts, collection.samples, series, symbols["labelsets"]
-    )
+    symbols, samples = collection.symbols, collection.samples
+    series = _number_series(_used(symbols["series"], collection.profiles.column("series_id")))
+    labelsets = symbols["labelsets"]
+    if samples.labelset_id is not None:
+        labelsets = _used(labelsets, pa.array(samples.labelset_id))
+    rows = arrange_samples(collection.profiles, collection.attempts, samples, series, labelsets)
     functions, locations, mappings, symbol_tables = _number_symbols(symbols)
     laid_out = {
         "index": _index_table(series, rows),
@@ -124,11 +128,16 @@ def lay_out(collection: Collection, origin: BlockOrigin) -> LaidOut:
         "locations": locations,
         "functions": functions,
         "mappings": mappings,
-        "labelsets": _number_labelsets(symbols["labelsets"]),
+        "labelsets": _number_labelsets(labelsets),
     }
     stored = {name: _with_block(table, origin.block, name) for name, table in laid_out.items()}
     tries = PartTrieBuilder(rows.part_stacks, symbols["stacks"], symbol_tables)
     return LaidOut(_describe(origin, stored, rows), stored, tries)
+
+
+def _used(table: pa.Table, keys: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """The rows whose key, the first column, is among some."""
+    return table.filter(pc.is_in(table.column(0), value_set=flat_array(keys.unique())))
 
 
 def _number_series(series: pa.Table) -> pa.Table:

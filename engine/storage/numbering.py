@@ -102,9 +102,7 @@ class Lookup:
             )
 
     def table(self) -> pa.Table:
-        """Every row kept, in order of arrival."""
-        if len(self._chunks) > 1:
-            self._chunks = [pa.concat_batches(self._chunks)]
+        """Every row kept, in order of arrival, in the chunks that are kept anyway."""
         return pa.Table.from_batches(self._chunks, self._schema)
 
 
@@ -135,7 +133,7 @@ def first_rows(
 
 def known_rows(keys: pa.ChunkedArray | pa.Array, wanted: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int32]:
     """Row of each `wanted` key among distinct `keys`. Raises `CorruptBlock` for one that is not there."""
-    rows = pc.index_in(flat_array(wanted), value_set=flat_array(keys))
+    rows = pc.index_in(wanted, value_set=flat_array(keys))
     if rows.null_count:
         missing = wanted[pc.index(rows.is_null(), True).as_py()].as_py()
         raise CorruptBlock(f"id {missing:#x} is referred to and is not there")

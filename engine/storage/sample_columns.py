@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class SampleColumns:
         placed = find(samples.column("stack_id").to_numpy())
         labelset, span = (samples.column(name).to_numpy() for name in ("labelset_id", "span_id"))
         trace = samples.column("trace_id").combine_chunks()
-        self._append(
+        self.add_collected(
             Collected(
                 placed.astype(np.uint32),
                 samples.column("value").to_numpy().copy(),
@@ -66,11 +66,8 @@ class SampleColumns:
             )
         )
 
-    def add_collected(self, other: Collected, rows: IntArray) -> None:
-        """Take samples that were collected elsewhere; `rows` says where each of the stacks there is here."""
-        self._append(replace(other, stack_row=rows.astype(np.uint32)[other.stack_row]))
-
-    def _append(self, more: Collected) -> None:
+    def add_collected(self, more: Collected) -> None:
+        """Take samples of the same stacks."""
         self._stack_rows.append(more.stack_row)
         self._values.append(more.value)
         self._labelsets.append(more.labelset_id)

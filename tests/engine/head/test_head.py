@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ulid import ULID
 from flameduck.engine.database import connect
 from flameduck.engine.head import generation as generations
 from flameduck.engine.head.frames import decode_frame, encode_frame
-from flameduck.engine.head.generation import LeanBatch, TenantRows
+from flameduck.engine.head.generation import Pieces, TenantRows
 from flameduck.engine.head.head import Head, HeadBatch
 from flameduck.engine.head.log import Log, LogFile
 from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
@@ -26,7 +26,7 @@ from flameduck.schema.errors import CorruptBlock, Unavailable
 from flameduck.schema.profile import NormalisedBatch
 from flameduck.schema.request import Flamegraph, FlamegraphRequest, Selection, TreeQuery
 from tests.engine.head.test_log import FullDisk
-from tests.engine.ingest.made_profiles import made_total, made_upload
+from tests.engine.ingest.made_profiles import START_NS, STEP_NS, made_total, made_upload
 
 
 def batches(*numbers: int) -> list[NormalisedBatch]:
@@ -115,6 +115,24 @@ def test_large_builders_are_put_aside_and_joined(tmp_path: Path, monkeypatch: py
     graph = answer(whole, FlamegraphRequest(TreeQuery(Selection(profile_type="cpu"))))
     assert isinstance(graph, Flamegraph)
     assert graph.total == made_total(range(30))
+
+
+def test_what_is_out_of_range_is_not_laid_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError
+
+    head = Head(tmp_path / "head")
+    commit(head, 3, 4)
+    first_ns, last_ns = START_NS + 3 * STEP_NS, START_NS + 4 * STEP_NS
+    with monkeypatch.context() as unused:
+        unused.setattr(generations, "lay_out", fail)
+        assert head.segments("acme", None, first_ns) == head.segments("acme", last_ns + 1, None) == {}
+    assert len(head.segments("acme", last_ns, last_ns + 1)) == 1
+    commit(head, 5)
+    (before,) = head.segments("acme", None, first_ns).values()
+    assert before.meta.max_ts == last_ns
+    (after,) = head.segments("acme", last_ns + 1, None).values()
+    assert after.meta.max_ts == last_ns + STEP_NS
 
 
 def test_what_cannot_be_laid_out_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +367,7 @@ def test_a_question_while_a_commit_waits_for_the_disk_sees_what_was_there(tmp_pa
 def test_questions_between_the_batches_of_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lean = TenantRows.lean
 
-    def asked_first(rows: TenantRows, pieces: Sequence[NormalisedBatch]) -> LeanBatch:
+    def asked_first(rows: TenantRows, pieces: Pieces) -> Pieces:
         head.segments("acme")
         return lean(rows, pieces)
 
