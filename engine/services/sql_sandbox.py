@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ...schema.errors import InvalidSql, Unavailable
@@ -18,8 +19,11 @@ from ..database_face import FaceContents, prepare_face
 from .table_formats import table_bytes
 
 _NICENESS = 10
-_FURTHER_BYTES = 1 << 30
-"""What a process needs beside DuckDB's memory: libraries, thread stacks, and the answer as Arrow and as text."""
+_FURTHER_BYTES = 768 << 20
+"""What a statement needs beside DuckDB's memory, such as the answer as Arrow and as text."""
+
+_READY_BYTES = 1 << 30
+"""What a process holds when it is ready, where the system does not say."""
 
 _FURTHER_CPU_S = 20
 
@@ -63,13 +67,24 @@ class Place:
 def make_ready(place: Place) -> None:
     """Bound this process, and open a DuckDB with the public views."""
     global _opened  # noqa: PLW0603 # the process serves one statement: there is nobody to share it with
-    limit = place.bounds.memory_bytes + _FURTHER_BYTES
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Should the server be killed, nobody is left to stop what runs here.
     cpu_s = int(place.bounds.seconds * place.bounds.threads) + _FURTHER_CPU_S
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     _opened = open_database(place)
+    # Libraries, stacks and what the allocator keeps for each thread: the more cores, the more of it.
+    limit = _held_bytes() + place.bounds.memory_bytes + _FURTHER_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _held_bytes() -> int:
+    """What the system counts against the limit by now."""
+    with suppress(OSError), open("/proc/self/status") as status:
+        for line in status:
+            name, _, value = line.partition(":")
+            if name == "VmData":
+                return int(value.split()[0]) << 10
+    return _READY_BYTES
 
 
 def open_database(place: Place) -> DuckDB:
