@@ -221,12 +221,16 @@ class BlocksRequest:
 
 @dataclass(frozen=True)
 class PprofOptions:
-    """How a merged pprof is made: go_pgo keeps `keep_locations` leaf-most locations (0: all)."""
+    """How a merged pprof is made: go_pgo keeps `keep_locations` leaf-most locations (0: all).
+
+    Files are compressed; who reads the message at once saves that.
+    """
 
     go_pgo: bool = False
     keep_locations: int = 5
     aggregate_callees: bool = True
     rules: Literal["verbatim", "pyroscope"] = "verbatim"
+    is_compressed: bool = True
 
 
 @dataclass(frozen=True)

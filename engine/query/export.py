@@ -129,8 +129,10 @@ class Export:
             )
 
     def _of_type(self, profile_type: str) -> Resolved:
-        selection = replace(self.request.tree.selection, profile_type=profile_type)
-        one = resolve(self.snapshot, selection)
+        one = self.every_type
+        if one.plan.profile_type != profile_type:
+            selection = replace(self.request.tree.selection, profile_type=profile_type)
+            one = resolve(self.snapshot, selection)
         return replace(one, weights=weighted(self.snapshot, one, self.request.tree.aggregate))
 
 

@@ -27,21 +27,22 @@ _PYROSCOPE_PERIODS = {"process_cpu": 1_000_000_000, "memory": 524_288}
 
 
 def write_pprof(export: Export) -> bytes:
-    """A gzipped pprof of the selection: all its profile types, or the one that it names."""
-    return _compressed(build_pprof(export, export.request.pprof))
+    """A pprof of the selection: all its profile types, or the one that it names."""
+    return _written(export, export.request.pprof)
 
 
 def write_go_pgo(export: Export) -> bytes:
-    """A gzipped pprof for Go's profile-guided optimisation, whatever the request's options say of that."""
-    return _compressed(build_pprof(export, replace(export.request.pprof, go_pgo=True)))
+    """A pprof for Go's profile-guided optimisation, whatever the request's options say of that."""
+    return _written(export, replace(export.request.pprof, go_pgo=True))
 
 
-def _compressed(message: profile_pb2.Profile) -> bytes:
-    return gzip.compress(message.SerializeToString(deterministic=True), 6, mtime=0)
+def _written(export: Export, options: PprofOptions) -> bytes:
+    data: bytes = build_pprof(export, options).SerializeToString(deterministic=True)
+    return gzip.compress(data, 6, mtime=0) if options.is_compressed else data
 
 
 def build_pprof(export: Export, options: PprofOptions) -> profile_pb2.Profile:
-    """The message that `write_pprof` compresses."""
+    """The message that `write_pprof` writes."""
     labels = options.rules == "verbatim" and not options.go_pgo
     partial = export.locations(labels)
     if not len(partial.values) and options.rules == "pyroscope":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +53,7 @@ _PICKED = {
     "profile_id_selector": "profile_ids",
 }
 """Fields of requests that pick samples or profiles, and what a selection calls them."""
-_AS_PYROSCOPE = PprofOptions(rules="pyroscope")
+_AS_PYROSCOPE = PprofOptions(rules="pyroscope", is_compressed=False)
 _PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TYPE_FORM = "<name>:<sample-type>:<sample-unit>:<period-type>:<period-unit>(:delta)"
 
@@ -266,13 +265,18 @@ def _pprof_request(questions: TenantQuestions, tree: TreeQuery, request: Any) ->
     options = _AS_PYROSCOPE
     if request.stack_trace_selector.HasField("go_pgo"):
         pgo = request.stack_trace_selector.go_pgo
-        options = PprofOptions(True, pgo.keep_locations, pgo.aggregate_callees, "pyroscope")
+        options = replace(
+            _AS_PYROSCOPE,
+            go_pgo=True,
+            keep_locations=pgo.keep_locations,
+            aggregate_callees=pgo.aggregate_callees,
+        )
     return ExportRequest(tree, "pprof", options, questions.profile_nodes(request.max_nodes))
 
 
 def _profile(exported: Exported) -> querier_profile_pb2.Profile:
     message = querier_profile_pb2.Profile()
-    message.ParseFromString(gzip.decompress(exported.data))
+    message.ParseFromString(exported.data)
     return message
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,10 +133,10 @@ def _nodes(params: QueryParams) -> int:
 async def _dot(questions: TenantQuestions, tree: asked.TreeQuery, nodes: int) -> Response:
     """A graph for graphviz."""
     source_nodes, shown = questions.dot_nodes(nodes)
-    options = asked.PprofOptions(rules="pyroscope")
+    options = asked.PprofOptions(rules="pyroscope", is_compressed=False)
 
     def drawn(exported: asked.Exported) -> Response:
-        profile = querier_profile_pb2.Profile.FromString(gzip.decompress(exported.data))
+        profile = querier_profile_pb2.Profile.FromString(exported.data)
         return PlainTextResponse(profile_to_dot(profile, shown))
 
     return await questions.ask(

@@ -225,18 +225,22 @@ def _profile_json(message: Any) -> bytes:
         sample.ClearField("location_id")
         sample.ClearField("value")
     rest.ClearField("location")
+    rest.ClearField("function")
     document = json_format.MessageToDict(rest)
     for written, sample in zip(document.get("sample", ()), message.sample, strict=True):
         lists = {"locationId": sample.location_id, "value": sample.value}
         written |= {name: list(map(str, numbers)) for name, numbers in lists.items() if numbers}
     if message.location:
         document["location"] = [_location_document(location) for location in message.location]
+    if message.function:
+        document["function"] = [_function_document(function) for function in message.function]
     return msgspec.json.encode(document)
 
 
 def _location_document(location: Any) -> Mapping[str, Any]:
-    texts = {"id": location.id, "mappingId": location.mapping_id, "address": location.address}
-    document: dict[str, Any] = {name: str(number) for name, number in texts.items() if number}
+    document: dict[str, Any] = _as_texts(
+        id=location.id, mappingId=location.mapping_id, address=location.address
+    )
     if location.line:
         document["line"] = [_line_document(line) for line in location.line]
     if location.is_folded:
@@ -245,8 +249,21 @@ def _location_document(location: Any) -> Mapping[str, Any]:
 
 
 def _line_document(line: Any) -> Mapping[str, str]:
-    texts = {"functionId": line.function_id, "line": line.line, "column": line.column}
-    return {name: str(number) for name, number in texts.items() if number}
+    return _as_texts(functionId=line.function_id, line=line.line, column=line.column)
+
+
+def _function_document(one: Any) -> Mapping[str, str]:
+    return _as_texts(
+        id=one.id,
+        name=one.name,
+        systemName=one.system_name,
+        filename=one.filename,
+        startLine=one.start_line,
+    )
+
+
+def _as_texts(**numbers: int) -> dict[str, str]:
+    return {name: str(number) for name, number in numbers.items() if number}
 
 
 def _check_base64(document: Mapping[str, Any], kind: Descriptor) -> None:

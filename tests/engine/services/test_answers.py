@@ -37,7 +37,7 @@ PROFILE = querier_profile_pb2.Profile(
         querier_profile_pb2.Location(id=2, line=[{"line": 1}]),
         querier_profile_pb2.Location(),
     ],
-    function=[querier_profile_pb2.Function(id=1, name=1, start_line=-1)],
+    function=[querier_profile_pb2.Function(id=1, name=1, system_name=2, filename=3, start_line=-1)],
     string_table=["", "é\n\u2028", '"\\'],
     time_nanos=2**63 - 1,
 )
