@@ -92,10 +92,14 @@ class TenantRows:
             return [self._symbols.without_known(one) for one in pieces]
 
     def add(self, pieces: Pieces) -> None:
-        """Take a durable batch. Raises `CorruptBlock`."""
+        """Take a durable batch that is lean: nothing was added since. Raises `CorruptBlock`."""
         with self._lock:
             for number, piece in enumerate(pieces):
-                self._builder.add(piece, continues=number > 0)
+                if number:
+                    # What the piece before brought is known by now.
+                    self._builder.add(piece, continues=True)
+                else:
+                    self._builder.add_lean(piece)
                 self.profiles += len(piece.profiles)
                 self.samples += len(piece.samples)
 

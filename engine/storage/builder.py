@@ -53,6 +53,11 @@ class CollectedSymbols:
         for name, known in self._known.items():
             known.add(getattr(batch, name))
 
+    def add_unknown(self, batch: NormalisedBatch) -> None:
+        """Take the symbols of a batch that `without_known` gave, with nothing added since."""
+        for name, known in self._known.items():
+            known.add_unknown(getattr(batch, name))
+
     def without_known(self, batch: NormalisedBatch) -> NormalisedBatch:
         """The batch without symbols that are here. Raises `CorruptBlock` when two things have one hash."""
         return replace(
@@ -104,6 +109,17 @@ class BlockBuilder:
         """
         # What may raise comes first: a batch that cannot be taken leaves no profile behind.
         self._symbols.add(batch)
+        self._add_rows(batch, continues)
+
+    def add_lean(self, batch: NormalisedBatch) -> None:
+        """Take a batch without the symbols that were known, with nothing added since they were taken away.
+
+        Raises `CorruptBlock` when something that is referred to is missing.
+        """
+        self._symbols.add_unknown(batch)
+        self._add_rows(batch, continues=False)
+
+    def _add_rows(self, batch: NormalisedBatch, continues: bool) -> None:
         self._samples.add(batch, self._symbols.stacks.rows_of)
         self._attempt += 0 if continues else 1
         self._append(batch.profiles, np.full(len(batch.profiles), self._attempt, np.int64))

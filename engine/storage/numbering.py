@@ -35,9 +35,12 @@ class Lookup:
 
     def add(self, table: pa.Table) -> None:
         """Take the rows whose keys are new. Raises `CorruptBlock` when a known key brings other content."""
-        new = self.unknown(table)
-        if len(new):
-            self._append(_batch_of(self._first_of_each_key(new)))
+        self.add_unknown(self.unknown(table))
+
+    def add_unknown(self, table: pa.Table) -> None:
+        """Take rows whose keys have not come before."""
+        if len(table):
+            self._append(_batch_of(self._first_of_each_key(table)))
 
     def unknown(self, table: pa.Table) -> pa.Table:
         """The rows whose keys have not come before. Raises `CorruptBlock` when a known key brings other content."""
