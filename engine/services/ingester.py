@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Queue
-from threading import Event, Lock, Thread
+from threading import Condition, Event, Lock, Thread
 
 from ulid import ULID
 
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 _FLUSH_LOOK_S = 0.5
 _FLUSH_RETRY_S = 10.0
+_PAUSE = 2.0
+"""A flush that nobody waits for rests so many times as long as a tenant took: pushes and questions go on meanwhile."""
+
 _SIZE_LOOK_S = 0.1
 _MOST_GROUPS = 4
 """Decoded groups that wait to be written; decoding waits when there are more."""
@@ -81,6 +84,9 @@ class Ingester:
         self._committing = Thread(target=self._commit_all, name="commit", daemon=True)
         self._flushing = Thread(target=self._flush_all, name="flush", daemon=True)
         self._flush_lock = Lock()
+        # How many wait for a flush; told when there are any.
+        self._waiting = 0
+        self._hurried = Condition()
         self._stopped = Event()
         self._oldest: float | None = None
 
@@ -141,7 +147,8 @@ class Ingester:
         while not self._stopped.wait(wait_s):
             try:
                 if self._is_due():
-                    self.flush()
+                    self._rotate()
+                    self._store_closed()
                 elif self.head.closed_generations:
                     self._store_closed()
                 wait_s = _FLUSH_LOOK_S
@@ -165,26 +172,51 @@ class Ingester:
 
     def flush(self) -> None:
         """Store everything that was committed before this call as blocks. Raises `StorageError`, `Unavailable`."""
+        self._rotate()
+        with self._hurried:
+            self._waiting += 1
+            self._hurried.notify_all()
+        try:
+            self._store_closed()
+        finally:
+            with self._hurried:
+                self._waiting -= 1
+
+    def _rotate(self) -> None:
         self._oldest = None
         self.head.rotate()
-        self._store_closed()
 
     def _store_closed(self) -> None:
         """Store what is closed; what is in the way of one tenant's profiles does not hold up the others'."""
         with self._flush_lock, self._metrics.flush_seconds.time():
-            first: FlameduckError | None = None
+            errors: list[FlameduckError] = []
             for generation in self.head.closed():
-                for tenant, rows in generation.tenants().items():
-                    try:
-                        self._store(generation, tenant, rows)
-                    except FlameduckError as error:
-                        first = first or error
+                errors += self._store_generation(generation)
                 if not generation.tenants():
                     self.head.drop(generation)
                 self._head_size.forget()
             give_memory_back()
-            if first is not None:
-                raise first
+            if errors:
+                raise errors[0]
+
+    def _store_generation(self, generation: Generation) -> list[FlameduckError]:
+        errors = []
+        busy_s = 0.0
+        for tenant, rows in generation.tenants().items():
+            self._pause(_PAUSE * busy_s)
+            begun_s = time.thread_time()
+            try:
+                self._store(generation, tenant, rows)
+            except FlameduckError as error:
+                errors.append(error)
+            busy_s = time.thread_time() - begun_s
+        return errors
+
+    def _pause(self, pause_s: float) -> None:
+        """Wait, unless somebody waits for the flush, or the next one is due."""
+        with self._hurried:
+            if not self._is_due():
+                self._hurried.wait_for(lambda: self._waiting > 0 or self._stopped.is_set(), pause_s)
 
     def _store(self, generation: Generation, tenant: str, rows: TenantRows) -> None:
         blocks = self._blocks_of(tenant)
@@ -211,7 +243,9 @@ class Ingester:
         self._groups.put(None)
         if self._committing.is_alive():
             self._committing.join()
-        self._stopped.set()
+        with self._hurried:
+            self._stopped.set()
+            self._hurried.notify_all()
         if self._flushing.is_alive():
             self._flushing.join()
         try:

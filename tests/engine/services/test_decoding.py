@@ -12,7 +12,7 @@ import pytest
 from flameduck.engine.execution.inline import InlineExecutor
 from flameduck.engine.head.log import LogFile
 from flameduck.engine.ingest.decode import DecodeLimits, Outcome, decode_and_normalise
-from flameduck.engine.services import decoding
+from flameduck.engine.services import decoding, ingester
 from flameduck.engine.services.decoding import Refusals
 from flameduck.engine.services.ingester import FlushBounds
 from flameduck.schema.errors import Overloaded, Unavailable
@@ -105,6 +105,30 @@ def test_a_flush_that_fails_in_an_unforeseen_way_is_tried_again(
         time.sleep(0.05)
     rig.ingester.stop()
     assert len(rig.live()) == 1
+
+
+@pytest.mark.parametrize("hurried", ["flush", "stop"])
+def test_a_flush_rests_between_tenants_until_somebody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hurried: str
+) -> None:
+    # Days, for the milliseconds that a tenant takes.
+    monkeypatch.setattr(ingester, "_PAUSE", 1e8)
+    rig = Rig(tmp_path)
+    for tenant in ("acme", "other", "third"):
+        rig.commit(0, tenant=tenant)
+    rig.head.rotate()
+    rig.ingester.start()
+    give_up = time.monotonic() + WAIT_S
+    while not rig.stored and time.monotonic() < give_up:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert rig.stored == ["acme"]
+    begun_s = time.monotonic()
+    getattr(rig.ingester, hurried)()
+    assert time.monotonic() - begun_s < WAIT_S
+    assert rig.stored == ["acme", "other", "third"]
+    if hurried == "flush":
+        rig.ingester.stop()
 
 
 class SlowDisk(LogFile):
