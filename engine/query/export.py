@@ -139,7 +139,7 @@ class Export:
 def _sample_types(block: OpenBlock, series: IntArray) -> Iterator[SampleType]:
     """The profile types of some series of a block, each with the lowest number any upload gave it."""
     profiles = block.profiles(series, None, None)
-    numbers = block.block.table("profiles", ["type_no"]).column("type_no").to_numpy()[profiles.row]
+    numbers = block.table("profiles", ["type_no"]).column("type_no").to_numpy()[profiles.row]
     types = block.index.profile_type.take(pa.array(series))
     for profile_type in types.unique().to_pylist():
         mine = series[pc.equal(types, profile_type).to_numpy(zero_copy_only=False)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ...schema.profile import CARRIED
 from .export import Export
@@ -39,29 +39,35 @@ def profile_facts(export: Export) -> ProfileFacts:
 
 def facts_of(snapshot: Snapshot, profiles: Profiles) -> ProfileFacts:
     """The same of some profiles."""
-    rows = list(_uploads(snapshot, profiles))
-    if not rows:
+    uploads = _uploads(snapshot, profiles)
+    if not len(uploads):
         return ProfileFacts()
-    first: dict[str, str] = {}
-    for name in ("default_sample_type", "drop_frames", "keep_frames", "doc_url"):
-        first[name] = next((row[name] for row in rows if row[name]), "")
+    texts = ("default_sample_type", "drop_frames", "keep_frames", "doc_url")
     return ProfileFacts(
-        time_ns=min(row["ts"] for row in rows),
-        duration_ns=sum(row["duration_ns"] for row in rows),
-        period=max(row["period"] for row in rows),
-        comments=tuple(dict.fromkeys(comment for row in rows for comment in row["comments"] or ())),
-        mappings=tuple(dict.fromkeys(mapping for row in rows for mapping in row["mappings"] or ())),
-        **first,
+        time_ns=pc.min(uploads.column("ts")).as_py(),
+        duration_ns=pc.sum(uploads.column("duration_ns")).as_py(),
+        period=pc.max(uploads.column("period")).as_py(),
+        comments=_each_once(uploads.column("comments")),
+        mappings=_each_once(uploads.column("mappings")),
+        **{name: next(filter(None, uploads.column(name).unique().to_pylist()), "") for name in texts},
     )
 
 
-def _uploads(snapshot: Snapshot, profiles: Profiles) -> Iterable[dict[str, Any]]:
-    """One row an uploaded profile, whatever the number of its series."""
-    seen: set[object] = set()
-    for number, ulid in enumerate(profiles.ulids):
-        rows = profiles.rows.row[profiles.block == number]
-        stored = snapshot.blocks[ulid].table("profiles", _COLUMNS).take(pa.array(np.sort(rows)))
-        for row in stored.to_pylist():
-            if row["profile_id"] not in seen:
-                seen.add(row["profile_id"])
-                yield row
+def _each_once(lists: pa.ChunkedArray) -> tuple[Any, ...]:
+    return tuple(pc.list_flatten(lists).unique().to_pylist())
+
+
+def _uploads(snapshot: Snapshot, profiles: Profiles) -> pa.Table:
+    """One row an uploaded profile, whatever the number of its series, in stored order."""
+    rows = [
+        snapshot.blocks[ulid]
+        .table("profiles", _COLUMNS)
+        .take(pa.array(np.sort(profiles.rows.row[profiles.block == number])))
+        for number, ulid in enumerate(profiles.ulids)
+    ]
+    if not rows:
+        return pa.table({})
+    every = pa.concat_tables(rows)
+    ids = every.column("profile_id").combine_chunks().storage.dictionary_encode().indices.to_numpy()
+    _, first = np.unique(ids, return_index=True)
+    return every.take(pa.array(np.sort(first)))
