@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..schema import identity
+from . import path_grid
 
 IntArray = npt.NDArray[np.int64]
 NumberArray = npt.NDArray[np.signedinteger[Any]]
@@ -109,6 +110,9 @@ def build_trie(paths: Ragged, symbol_count: int) -> tuple[Trie, NumberArray]:
 
     Returns the trie and the node that each path ends at.
     """
+    if path_grid.fits(len(paths.lengths), int(paths.lengths.max(initial=0)), symbol_count):
+        built = path_grid.grid_trie(paths.values, paths.lengths, symbol_count)
+        return _of_grid(built), built.at(numbers_to(len(paths.lengths)), paths.lengths)
     longest_first = np.argsort(-paths.lengths, kind="stable")
     lengths = paths.lengths[longest_first]
     starts = paths.offsets[:-1][longest_first]
@@ -129,6 +133,10 @@ def project_trie(trie: Trie, symbols: Ragged, symbol_count: int) -> tuple[Trie, 
     `symbols` lists, for every node of `trie`, its new symbols root first; the root has none. Siblings are ordered
     by symbol. Returns the new trie and, for every old node, the new node it ends at.
     """
+    leaves = np.flatnonzero(trie.size == 1)
+    depth_bound = int(trie.depth.max(initial=0)) * int(symbols.lengths.max(initial=0))
+    if path_grid.fits(len(leaves), depth_bound, symbol_count):
+        return _project_few(trie, leaves, symbols, symbol_count)
     levels = _Levels(symbol_count, len(symbols.values))
     holder, depth = _chain_starts(trie, symbols)
     owner = np.repeat(numbers_to(len(trie)), symbols.lengths)
@@ -142,6 +150,30 @@ def project_trie(trie: Trie, symbols: Ragged, symbol_count: int) -> tuple[Trie, 
     del symbols, holder, owner, depth
     new_trie, position = levels.finish()
     return new_trie, position[at]
+
+
+def _project_few(
+    trie: Trie, leaves: IntArray, symbols: Ragged, symbol_count: int
+) -> tuple[Trie, NumberArray]:
+    """The same by a grid of the paths to the leaves."""
+    # The first leaf below each node: its path leads through the node.
+    leaf = np.cumsum(trie.size == 1) - (trie.size == 1)
+    place = trie.depth - 1
+    inner = np.flatnonzero(trie.depth)
+    nodes = np.zeros((len(leaves), int(trie.depth.max())), np.int64)
+    nodes[leaf[inner], place[inner]] = inner
+    nodes = np.maximum.accumulate(nodes, axis=0)
+    is_filled = np.arange(nodes.shape[1]) < trie.depth[leaves][:, None]
+    counts = np.where(is_filled, symbols.lengths[nodes], 0)
+    reached = np.cumsum(counts, axis=1)
+    built = path_grid.grid_trie(symbols.take(nodes[is_filled]).values, reached[:, -1], symbol_count)
+    node_of_node = np.zeros(len(trie), np.int32)
+    node_of_node[inner] = built.at(leaf[inner], reached[leaf[inner], place[inner]])
+    return _of_grid(built), node_of_node
+
+
+def _of_grid(built: path_grid.GridTrie) -> Trie:
+    return Trie(built.parent, built.symbol, built.size, built.depth)
 
 
 def _chain_starts(trie: Trie, symbols: Ragged) -> tuple[NumberArray, NumberArray]:

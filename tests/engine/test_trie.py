@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flameduck.engine import path_grid
 from flameduck.engine.trie import (
     Ragged,
     Trie,
@@ -60,19 +63,28 @@ def path_of(trie: Trie, node: int) -> list[int]:
     return path
 
 
-@given(paths_strategy)
-def test_build(paths: Paths) -> None:
-    trie, ends = build_trie(ragged(paths), SYMBOLS)
+by_levels_and_by_grid = pytest.mark.parametrize("most_cells", [0, path_grid.MOST_CELLS])
+"""A grid of no cells is none: levels it is."""
+
+
+@by_levels_and_by_grid
+@given(paths_strategy, st.sampled_from([0, 1 << 20]))
+def test_build(most_cells: int, paths: Paths, least: int) -> None:
+    paths = [[least + symbol for symbol in path] for path in paths]
+    with mock.patch.object(path_grid, "MOST_CELLS", most_cells):
+        trie, ends = build_trie(ragged(paths), least + SYMBOLS)
     assert rows(trie) == naive(paths)
     assert [path_of(trie, node) for node in ends.tolist()] == paths
     assert (depths_of(trie.parent) == trie.depth).all()
 
 
+@by_levels_and_by_grid
 @given(paths_strategy, st.lists(st.lists(st.integers(0, 3), max_size=2), min_size=SYMBOLS, max_size=SYMBOLS))
-def test_project(paths: Paths, expansion: Paths) -> None:
+def test_project(most_cells: int, paths: Paths, expansion: Paths) -> None:
     trie, ends = build_trie(ragged(paths), SYMBOLS)
     symbols = [expansion[symbol] if symbol >= 0 else [] for symbol in trie.symbol.tolist()]
-    projected, new_node = project_trie(trie, ragged(symbols), 4)
+    with mock.patch.object(path_grid, "MOST_CELLS", most_cells):
+        projected, new_node = project_trie(trie, ragged(symbols), 4)
     expected = [[new for symbol in path for new in expansion[symbol]] for path in paths]
     assert rows(projected) == naive(expected)
     assert [path_of(projected, int(new_node[end])) for end in ends.tolist()] == expected
