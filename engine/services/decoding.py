@@ -181,7 +181,11 @@ class DecodePool:
             return 0.0
         if sum(len(one.uploads) for _, one in self._waiting) >= self._bounds.profiles:
             return 0.0
-        return self._waiting[0][0] + self._bounds.window_s - time.monotonic()
+        window_s = self._bounds.window_s
+        if 1 < len(self._waiting) == len({one.tenant for _, one in self._waiting}):
+            # Those of different tenants gain less by being decoded together, and cost more each afterwards.
+            window_s /= 2
+        return self._waiting[0][0] + window_s - time.monotonic()
 
     def _take(self) -> list[Submission]:
         group: list[Submission] = []
