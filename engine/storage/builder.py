@@ -18,6 +18,7 @@ from ...schema.profile import NormalisedBatch
 from .layout import BlockOrigin, BlockTables, Collection, lay_out
 from .numbering import Lookup
 from .sample_columns import SampleColumns
+from .stack_lookup import StackLookup
 
 IntArray = npt.NDArray[np.int64]
 
@@ -31,7 +32,10 @@ class CollectedSymbols:
     """What batches refer to, each thing once: series, stacks, locations, functions, mappings, label sets."""
 
     def __init__(self) -> None:
-        self._known = {name: Lookup(schema, schema.names[0]) for name, schema in _SYMBOLS.items()}
+        self._known = {
+            name: StackLookup() if name == "stacks" else Lookup(schema, schema.names[0])
+            for name, schema in _SYMBOLS.items()
+        }
 
     @property
     def stacks(self) -> Lookup:
@@ -65,9 +69,8 @@ class CollectedSymbols:
         )
 
     def tables(self) -> Mapping[str, pa.Table]:
-        """Everything kept, in order of arrival; in one piece each, but for the stacks, which are most of it."""
-        tables = {name: known.table() for name, known in self._known.items()}
-        return {name: table if name == "stacks" else table.combine_chunks() for name, table in tables.items()}
+        """Everything kept, in order of arrival."""
+        return {name: known.table().combine_chunks() for name, known in self._known.items()}
 
 
 class BlockBuilder:

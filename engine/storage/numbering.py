@@ -75,6 +75,9 @@ class Lookup:
         begin = len(self._index)
         self._index.add(self._keys_of(new), np.arange(begin, begin + len(new)))
         self.size_bytes += int(new.nbytes)
+        self._keep(new)
+
+    def _keep(self, new: pa.RecordBatch) -> None:
         self._chunks.append(new)
         while len(self._chunks) > 1 and _to_be_joined(*self._chunks[-2:]):
             self._chunks[-2:] = [pa.concat_batches(self._chunks[-2:])]

@@ -84,26 +84,14 @@ class PartTrieBuilder:
 
         Raises `CorruptBlock` when a location is referred to and is not there.
         """
-        return self._part(part, self._leaf_first(self._part_stacks[part]))
+        rows = pa.array(self._part_stacks[part])
+        return self._part(part, self._numbered(self._stacks.column("locations").take(rows)))
 
-    def _leaf_first(self, rows: IntArray) -> Ragged:
-        """The locations of some stacks, numbered; nothing else of the chunks is copied."""
-        chunks = self._stacks.column("locations").chunks
-        ends = np.cumsum([0, *map(len, chunks)])
-        chunk_of = np.searchsorted(ends, rows, side="right") - 1
-        taken = [
-            chunk.take(pa.array(rows[chunk_of == number] - ends[number]))
-            for number, chunk in enumerate(chunks)
-        ]
-        place = np.empty(len(rows), np.int64)
-        place[np.argsort(chunk_of, kind="stable")] = np.arange(len(rows))
-        return self._numbered(taken).take(place)
-
-    def _numbered(self, chunks: Sequence[pa.ListArray]) -> Ragged:
+    def _numbered(self, lists: pa.ChunkedArray) -> Ragged:
         """Locations by hash as locations by number."""
-        hashes = pa.chunked_array([chunk.flatten() for chunk in chunks], pa.uint64())
-        lengths = pa.chunked_array([pc.list_value_length(chunk) for chunk in chunks], pa.int32())
-        return Ragged(known_rows(self._symbols.location_ids, hashes), offsets_of(lengths.to_numpy()))
+        flat = lists.combine_chunks()
+        lengths = pc.list_value_length(flat).to_numpy()
+        return Ragged(known_rows(self._symbols.location_ids, flat.flatten()), offsets_of(lengths))
 
     def _part(self, part: int, leaf_first: Ragged) -> tuple[pa.Table, pa.Table, pa.Table]:
         ids = self._stacks.column("stack_id").to_numpy()[self._part_stacks[part]]
@@ -112,7 +100,7 @@ class PartTrieBuilder:
     def all(self) -> PartTries:
         """Those of all parts, one after the other. Raises `CorruptBlock` as `part` does."""
         # A part without stacks goes first, so that a block without parts has its (empty) tables too.
-        leaf_first = self._numbered(self._stacks.column("locations").chunks)
+        leaf_first = self._numbered(self._stacks.column("locations"))
         no_stacks = Ragged(leaf_first.values[:0], np.zeros(1, np.int64))
         nothing = _part_trie(0, np.zeros(0, np.uint64), no_stacks, self._symbols)
         parts = [tuple(table.slice(0, 0) for table in nothing)]
