@@ -17,6 +17,8 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from .drained import Drained
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What an HTTP/2 client sends first: RFC 9113 section 3.4."""
 
@@ -125,7 +127,7 @@ class _Http2Connection:
     """A connection that hypercorn serves, counted and stopped as those of uvicorn are."""
 
     def __init__(self, config: Config, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-        self._app = ASGIWrapper(cast("Any", config.loaded_app))
+        self._app = config.loaded_app
         self._state = state
         self._loop = loop
         self._context = WorkerContext(None)
@@ -146,7 +148,8 @@ class _Http2Connection:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _connections(self._state).add(self)
         try:
-            await TCPServer(self._app, self._loop, self._config, self._context, {}, reader, writer)
+            app = ASGIWrapper(cast("Any", Drained(self._app, writer.close)))
+            await TCPServer(app, self._loop, self._config, self._context, {}, reader, writer)
         finally:
             _connections(self._state).discard(self)
 

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.client import HTTPResponse, RemoteDisconnected
 from pathlib import Path
 
 import pytest
@@ -58,14 +59,14 @@ def request(body: bytes, *headers: str, path: str = f"/{PUSH}") -> bytes:
 
 
 def status_of(connection: socket.socket) -> int:
-    """The status of the next answer; 0 when the server closed without one."""
-    data = b""
-    while b"\r\n" not in data:
-        piece = connection.recv(4096)
-        if not piece:
-            return 0
-        data += piece
-    return int(data.split()[1])
+    """The status of the next answer, read to its end; 0 when the server closed without one."""
+    answer = HTTPResponse(connection)
+    try:
+        answer.begin()
+        answer.read()
+    except RemoteDisconnected:
+        return 0
+    return answer.status
 
 
 def test_half_a_request_and_then_silence_holds_nobody_up(server: RunningServer) -> None:
