@@ -40,6 +40,8 @@ class SegmentBlock:
 
     def table(self, name: str, columns: Sequence[str], rows: tuple[int, int] | None = None) -> pa.Table:
         """Columns of one table, all rows or a half-open range."""
+        if name == "samples":
+            return self._laid_out.samples(columns, rows)
         tables = self.tables if name in TRIES else self._laid_out.tables
         table = tables[name].select(list(columns))
         return table if rows is None else table.slice(rows[0], rows[1] - rows[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ from .sample_columns import Collected
 from .sample_rows import SampleRows, arrange_samples
 
 IntArray = npt.NDArray[np.int64]
+Span = tuple[int, int]
+"""The first row, and the one after the last."""
 
 TRIES = ("stacks", "stacktraces", "frames")
 """The tables that are built from the tries, in the order in which they are built."""
@@ -81,7 +84,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class LaidOut:
-    """A block without its tries. `meta` lacks where they are; `tables` lacks theirs."""
+    """A block without its tries. `meta` lacks where they are; `tables` lacks theirs, and `samples` in it some columns."""
 
     meta: BlockMeta
     tables: Mapping[str, pa.Table]
@@ -91,6 +94,23 @@ class LaidOut:
     def size_bytes(self) -> int:
         """About what is held in memory."""
         return sum(int(table.nbytes) for table in self.tables.values())
+
+    def samples(self, columns: Sequence[str], rows: tuple[int, int] | None = None) -> pa.Table:
+        """Columns of the samples, all rows or a half-open range; what their profiles say too is not kept."""
+        stored, profiles = self.tables["samples"], self.tables["profiles"]
+        first, last = (0, len(stored)) if rows is None else rows
+        stored = stored.slice(first, last - first)
+        starts = profiles.column("start").to_numpy().astype(np.int64).clip(first, last)
+        counts = np.diff(np.append(starts, last))
+        found = {}
+        for name in columns:
+            if name in stored.column_names:
+                found[name] = stored.column(name)
+            elif name == "block":
+                found[name] = repeated(self.meta.block, len(stored), pa.uint64())
+            else:
+                found[name] = pa.chunked_array([np.repeat(profiles.column(name).to_numpy(), counts)])
+        return pa.table(found)
 
     def part_tables(self, part: int) -> Mapping[str, pa.Table]:
         """The tables of `TRIES` for one part, as they are stored."""
@@ -105,6 +125,7 @@ class LaidOut:
         stored = {name: _with_block(getattr(tries, name), self.meta.block, name) for name in TRIES} | dict(
             self.tables
         )
+        stored["samples"] = self.samples((*tables.TABLES["samples"].names, *self.meta.sample_extras))
         parts = tuple(
             replace(one, stacktraces=tries.node_spans[one.part], frames=tries.frame_spans[one.part])
             for one in self.meta.parts
@@ -124,13 +145,13 @@ def lay_out(collection: Collection, origin: BlockOrigin) -> LaidOut:
     laid_out = {
         "index": _index_table(series, rows),
         "profiles": rows.profiles,
-        "samples": rows.samples,
         "locations": locations,
         "functions": functions,
         "mappings": mappings,
         "labelsets": _number_labelsets(labelsets),
     }
     stored = {name: _with_block(table, origin.block, name) for name, table in laid_out.items()}
+    stored["samples"] = rows.samples
     tries = PartTrieBuilder(rows.part_stacks, symbols["stacks"], symbol_tables)
     return LaidOut(_describe(origin, stored, rows), stored, tries)
 
@@ -260,17 +281,14 @@ def _with_block(table: pa.Table, block: int, name: str) -> pa.Table:
     """The table in its stored schema, with the block's constant in front."""
     constant = repeated(block, len(table), pa.uint64())
     schema = tables.TABLES[name]
-    if name == "samples":
-        schema = pa.schema([*schema, *(f for f in tables.SAMPLE_EXTRAS if f.name in table.column_names)])
     return table.add_column(0, "block", constant).select(schema.names).cast(schema)
 
 
 def _describe(origin: BlockOrigin, stored: Mapping[str, pa.Table], rows: SampleRows) -> BlockMeta:
     index = stored["index"]
-    ends = np.cumsum([0, *map(len, rows.part_stacks)]).tolist()
+    stacks, samples = _spans([len(one) for one in rows.part_stacks]), _spans(rows.part_samples)
     parts = tuple(
-        _describe_part(part, index, rows, (ends[part], ends[part + 1]))
-        for part in range(len(rows.part_stacks))
+        _describe_part(part, index, rows, stacks[part], samples[part]) for part in range(len(stacks))
     )
     return BlockMeta(
         ulid=origin.ulid,
@@ -290,7 +308,7 @@ def _describe(origin: BlockOrigin, stored: Mapping[str, pa.Table], rows: SampleR
     )
 
 
-def _describe_part(part: int, index: pa.Table, rows: SampleRows, stacks: tuple[int, int]) -> PartMeta:
+def _describe_part(part: int, index: pa.Table, rows: SampleRows, stacks: Span, samples: Span) -> PartMeta:
     first, last = _span(rows.series_part, part)
     series = index.slice(first, last - first)
     name = dict(series.column("labels")[0].as_py())["__name__"]
@@ -302,7 +320,7 @@ def _describe_part(part: int, index: pa.Table, rows: SampleRows, stacks: tuple[i
         min_ts=pc.min(series.column("min_ts")).as_py() or 0,
         max_ts=pc.max(series.column("max_ts")).as_py() or 0,
         profiles=_span(rows.profile_part, part),
-        samples=_span(rows.sample_part, part),
+        samples=samples,
         stacks=stacks,
         stacktraces=(0, 0),
         frames=(0, 0),
@@ -310,7 +328,12 @@ def _describe_part(part: int, index: pa.Table, rows: SampleRows, stacks: tuple[i
     )
 
 
-def _span(part_column: npt.NDArray[np.uint32] | IntArray, part: int) -> tuple[int, int]:
+def _spans(lengths: Sequence[int]) -> Sequence[Span]:
+    """The rows of each of some pieces of a table."""
+    return list(pairwise(np.cumsum([0, *lengths]).tolist()))
+
+
+def _span(part_column: IntArray, part: int) -> Span:
     """Rows of one part in a column sorted by part."""
     first, last = np.searchsorted(part_column, [part, part + 1])
     return int(first), int(last)

@@ -23,14 +23,15 @@ U64Array = npt.NDArray[np.uint64]
 class SampleRows:
     """The two tables without the `block` column, and what index and metadata need of them.
 
-    `part_stacks` holds, for each part, the rows of its stacks in the order of their numbers.
+    `samples` lacks what the profile of a sample says too. `part_stacks` holds, for each part, the rows of its stacks in
+    the order of their numbers; `part_samples` how many samples it has.
     """
 
     profiles: pa.Table
     samples: pa.Table
     part_stacks: Sequence[IntArray]
+    part_samples: Sequence[int]
     profile_part: IntArray
-    sample_part: npt.NDArray[np.uint32]
     series_part: IntArray
     series_min_ts: pa.Array
     series_max_ts: pa.Array
@@ -74,9 +75,9 @@ def arrange_samples(
     for part in parts:
         counts += np.bincount(part.owner, minlength=len(counts))
         np.add.at(sums, part.owner, part.value)
-    table = _sample_table(parts, placed, part_of_series)
+    table = _sample_table(parts)
     stored = _profile_table(profiles, placed, part_of_series, _Counts(offsets_of(counts)[:-1], counts, sums))
-    return _with_series_facts(stored, table, placed, part_of_series, [part.stacks for part in parts], counts)
+    return _with_series_facts(stored, table, placed, part_of_series, parts)
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,9 @@ def _number_stacks(rows: npt.NDArray[np.uint32]) -> tuple[IntArray, IntArray]:
     return rank[seen], distinct[by_use]
 
 
-def _sample_table(parts: Sequence[_Part], placed: _Placed, part_of_series: IntArray) -> pa.Table:
+def _sample_table(parts: Sequence[_Part]) -> pa.Table:
     """The columns in one chunk a part, so that none is copied to be joined."""
-    series = placed.series.astype(np.uint32)
-    part_of = part_of_series.astype(np.uint32)[placed.series]
     columns = {
-        "part": pa.chunked_array([part_of[part.owner] for part in parts], pa.uint32()),
-        "series": pa.chunked_array([series[part.owner] for part in parts], pa.uint32()),
-        "ts": pa.chunked_array([placed.ts[part.owner] for part in parts], pa.int64()),
         "stack": pa.chunked_array([part.stack for part in parts], pa.uint32()),
         "value": pa.chunked_array([part.value for part in parts], pa.int64()),
     }
@@ -236,21 +232,20 @@ def _with_series_facts(
     samples: pa.Table,
     placed: _Placed,
     part_of_series: IntArray,
-    part_stacks: Sequence[IntArray],
-    counts: IntArray,
+    parts: Sequence[_Part],
 ) -> SampleRows:
     series_count = len(part_of_series)
     bounds = np.searchsorted(placed.series, np.arange(series_count + 1))
-    starts = offsets_of(counts)
+    starts = np.append(profiles.column("start").to_numpy().astype(np.int64), len(samples))
     empty = bounds[1:] == bounds[:-1]
     last_row = max(len(placed.ts) - 1, 0)
     padded = placed.ts if len(placed.ts) else np.zeros(1, np.int64)
     return SampleRows(
         profiles=profiles,
         samples=samples,
-        part_stacks=part_stacks,
+        part_stacks=[part.stacks for part in parts],
+        part_samples=[len(part.value) for part in parts],
         profile_part=part_of_series[placed.series],
-        sample_part=part_of_series.astype(np.uint32)[placed.series].repeat(counts),
         series_part=part_of_series,
         series_min_ts=pa.array(padded[np.minimum(bounds[:-1], last_row)], mask=empty),
         series_max_ts=pa.array(padded[np.clip(bounds[1:] - 1, 0, last_row)], mask=empty),

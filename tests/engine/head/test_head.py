@@ -117,6 +117,22 @@ def test_large_builders_are_put_aside_and_joined(tmp_path: Path, monkeypatch: py
     assert graph.total == made_total(range(30))
 
 
+def test_samples_of_a_segment_say_what_their_profiles_say(tmp_path: Path) -> None:
+    head = Head(tmp_path / "head")
+    commit(head, 0, 1, 2)
+    (segment,) = head.segments("acme").values()
+    profiles = segment.block.table("profiles", ["part", "series", "ts", "start", "n"]).to_pylist()
+    columns = ["block", "part", "series", "ts", "stack", "value"]
+    samples = segment.block.table("samples", columns).to_pylist()
+    assert len(samples) == segment.meta.samples > 0
+    for profile in profiles:
+        for sample in samples[profile["start"] : profile["start"] + profile["n"]]:
+            said = {name: profile[name] for name in ("part", "series", "ts")}
+            assert sample == sample | said | {"block": segment.meta.block}
+    for first, last in ((1, len(samples) - 1), (2, 3), (2, 2), (len(samples), len(samples))):
+        assert segment.block.table("samples", columns, (first, last)).to_pylist() == samples[first:last]
+
+
 def test_what_is_out_of_range_is_not_laid_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AssertionError
