@@ -18,7 +18,8 @@ from ..query.opened import OpenBlock
 from ..storage.blocks import MemoryBlock
 from ..storage.builder import BlockBuilder, CollectedSymbols
 from ..storage.layout import BlockOrigin, BlockTables, Collection, lay_out
-from .segment import SegmentBlock
+from .growing_tree import GrowingTrees
+from .segment import OpenSegment, SegmentBlock
 
 SEGMENT_SAMPLES = 100_000
 """A builder with more is put aside at the next question: the layout of a smaller one is made anew for each."""
@@ -36,10 +37,10 @@ class _Segment:
     collection: Collection
 
     @classmethod
-    def of(cls, collection: Collection, tenant: str) -> _Segment:
+    def of(cls, collection: Collection, tenant: str, trees: GrowingTrees) -> _Segment:
         """What was collected, laid out."""
         block = SegmentBlock(lay_out(collection, BlockOrigin(str(ULID()), tenant, level=0)))
-        return cls(block, OpenBlock(block), replace(collection, symbols={}))
+        return cls(block, OpenSegment(block, trees), replace(collection, symbols={}))
 
     @property
     def size_bytes(self) -> int:
@@ -66,6 +67,7 @@ class TenantRows:
         # Lets one thread at a time build; taken before `_lock`.
         self._building = Lock()
         self._symbols = CollectedSymbols()
+        self._trees = GrowingTrees()
         self._builder = BlockBuilder(self._symbols)
         # Blocks put aside, and the one of what the builder held at the last question.
         self._segments: list[_Segment] = []
@@ -81,7 +83,11 @@ class TenantRows:
     def size_bytes(self) -> int:
         """About what is held in memory."""
         built, opened = self._built_tables, self._built
-        size_bytes = self._builder.size_bytes + sum(one.size_bytes for one in self._everything())
+        size_bytes = (
+            self._builder.size_bytes
+            + self._trees.size_bytes
+            + sum(one.size_bytes for one in self._everything())
+        )
         if built is not None and opened is not None:
             size_bytes += built.size_bytes + opened.held_bytes
         return size_bytes
@@ -151,7 +157,7 @@ class TenantRows:
         with self._lock:
             self._built_tables = built
             self._built = OpenBlock(MemoryBlock(built))
-            self._symbols = CollectedSymbols()
+            self._symbols, self._trees = CollectedSymbols(), GrowingTrees()
             self._builder, self._segments, self._latest = BlockBuilder(self._symbols), [], None
         return built
 
@@ -172,7 +178,7 @@ class TenantRows:
                 self._builder, self._moving = BlockBuilder(self._symbols), builder.outline()
         segment = None
         try:
-            segment = _Segment.of(collection, self._tenant)
+            segment = _Segment.of(collection, self._tenant, self._trees)
         finally:
             if segment is None and is_full:
                 self._put_back(collection)
@@ -194,7 +200,8 @@ class TenantRows:
         """Half of what was put aside, the smallest, becomes one: so a profile is laid out a few times at most."""
         ordered = sorted(self._segments, key=lambda one: one.samples)
         half = len(ordered) // 2 + 1
-        joined = _Segment.of(self._joined([one.collection for one in ordered[:half]]), self._tenant)
+        collection = self._joined([one.collection for one in ordered[:half]])
+        joined = _Segment.of(collection, self._tenant, self._trees)
         with self._lock:
             self._segments = [*ordered[half:], joined]
 

@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from threading import RLock
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ...schema.block import BlockMeta
+from ..query.function_tree import PartTree
+from ..query.opened import OpenBlock
 from ..storage.layout import TRIES, BlockTables, LaidOut
+from .growing_tree import GrowingTree, GrowingTrees, NamedPaths, Nodes
+
+IntArray = npt.NDArray[np.int64]
 
 
 class SegmentBlock:
@@ -53,6 +60,18 @@ class SegmentBlock:
                 self._parts[part] = self._laid_out.part_tables(part)
             return self._parts[part][name].select(list(columns))
 
+    def place_stacks(self, part: int, tree: GrowingTree) -> Nodes:
+        """The node of a growing tree that each stack of a part ends at, after it grew where it lacks some.
+
+        Raises `CorruptBlock` when a location is referred to and is not there.
+        """
+        tries = self._laid_out.tries
+
+        def paths_of(stacks: IntArray) -> NamedPaths:
+            return NamedPaths(tries.name_paths(part, stacks), self._laid_out.names)
+
+        return tree.nodes_of(tries.rows_of_stacks(part), paths_of)
+
     def path(self, name: str) -> str | None:
         """None: there is no file."""
         return None
@@ -64,3 +83,20 @@ class SegmentBlock:
             if self._whole is None:
                 self._whole = self._laid_out.finish()
             return self._whole.tables
+
+
+class OpenSegment(OpenBlock):
+    """A segment to ask, whose parts share call trees with those of the other segments of their generation."""
+
+    def __init__(self, block: SegmentBlock, trees: GrowingTrees) -> None:
+        super().__init__(block)
+        self._segment = block
+        self._trees = trees
+
+    def tree(self, part: int) -> PartTree:
+        """The function-level tree of a part, with nodes that other segments need."""
+        facts = self.meta.parts[part]
+        growing = self._trees.of(facts.service_name, facts.name)
+        return growing.part(
+            self._once("nodes of stacks", part, lambda: self._segment.place_stacks(part, growing))
+        )

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...schema.block import BlockMeta
-from ...schema.identity import NO_ID, hash_texts
+from ...schema.identity import NO_ID
 from ...schema.labels import Matcher
 from ..storage.blocks import Block
 from ..storage.sample_rows import id_words
-from ..trie import NumberArray, Ragged, Trie, depths_of, first_occurrences, path_hashes
+from ..trie import NumberArray, Ragged, Trie, depths_of
+from .function_tree import FunctionTree, PartTree
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -72,23 +73,6 @@ class ProfileRows:
 
     def __len__(self) -> int:
         return len(self.ts)
-
-
-@dataclass(frozen=True)
-class PartTree:
-    """The function-level trie of one part, ready for sums: `symbol` numbers `names`."""
-
-    trie: Trie
-    names: pa.Array
-    first: npt.NDArray[np.bool_]
-    path_hash: U64Array
-    frame_of_stack: NumberArray
-
-    @classmethod
-    def of(cls, trie: Trie, names: pa.Array) -> PartTree:
-        """A tree that is not stored, so that no stacks end in it."""
-        hashes = path_hashes(trie, hash_texts(names))
-        return cls(trie, names, first_occurrences(trie), hashes, np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True)
@@ -255,9 +239,9 @@ class OpenBlock:
         names = self.function_names.take(pa.array(np.flatnonzero(used)))
         parent, size, depth = (_numbers(frames, name) for name in ("parent", "size", "depth"))
         trie = Trie(parent, symbol[function], size, depth)
-        hashes = path_hashes(trie, hash_texts(names))
+        functions = FunctionTree.of(trie, names, frames.column("first").to_numpy())
         frame_of_stack = _numbers(nodes, "frame")[_numbers(stacks, "node")]
-        return PartTree(trie, names, frames.column("first").to_numpy(), hashes, frame_of_stack)
+        return PartTree((self.ulid, part), functions, frame_of_stack)
 
     def _read_stacks(self, part: int) -> PartStacks:
         nodes = self.block.part_table("stacktraces", ["parent", "size", "location"], part)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...schema.partial import NODES, FunctionPartial
-from ..trie import NumberArray, levels_of, offsets_of, totals
-from .opened import PartTree
+from ..trie import NumberArray, levels_of, numbers_to, offsets_of
+from .function_tree import FunctionTree, PartTree, TreeKey
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -26,15 +26,13 @@ U64Array = npt.NDArray[np.uint64]
 MOST_NODES = 8_000_000
 """Nodes of parts, before any is merged, in the overlays that are kept; one takes 10 to 40 bytes."""
 
-PartKey = tuple[str, int]
-"""A block's ULID and a part's number."""
-
 
 @dataclass(frozen=True)
 class PartValues:
-    """A part's tree and the own values of its nodes."""
+    """The own values of the nodes of a part's tree, or of the first ones, and the key of that tree."""
 
-    tree: PartTree
+    key: TreeKey
+    tree: FunctionTree
     own: IntArray
 
 
@@ -47,46 +45,59 @@ class Overlay:
     """
 
     nodes: pa.Table
-    node_of: Mapping[PartKey, NumberArray]
+    node_of: Mapping[TreeKey, NumberArray]
     parent: NumberArray
     levels: tuple[IntArray, ...]
 
     @classmethod
-    def of(cls, trees: Mapping[PartKey, PartTree]) -> Overlay:
+    def of(cls, trees: Mapping[TreeKey, FunctionTree]) -> Overlay:
         """Lay trees, at least one, over each other by path."""
-        parts = list(trees.values())
-        node, leaders = number_hashes(np.concatenate([part.path_hash for part in parts]))
-        bounds = offsets_of(np.array([len(part.trie) for part in parts]))
+        if len(trees) == 1:
+            (tree,) = trees.values()
+            node_of = dict.fromkeys(trees, numbers_to(len(tree)))
+            return cls(_described(tree, slice(None)), node_of, tree.parent, _deepest_first(tree.depth))
+        each = list(trees.values())
+        node, leaders = number_hashes(np.concatenate([tree.path_hash for tree in each]))
+        bounds = offsets_of(np.array([len(tree) for tree in each]))
         nodes_of = np.split(node, bounds[1:-1])
         # What a tree brings: the nodes that no earlier one has. Blocks of one service have most in common.
         ends = pairwise(np.searchsorted(leaders, bounds))
         brought = [leaders[a:b] - start for (a, b), start in zip(ends, bounds, strict=False)]
-        each = list(zip(parts, nodes_of, brought, strict=True))
-        nodes = pa.concat_tables([_described(part, rows) for part, _, rows in each])
+        found = list(zip(each, nodes_of, brought, strict=True))
+        nodes = pa.concat_tables([_described(tree, rows) for tree, _, rows in found])
         return cls(
             nodes.unify_dictionaries().combine_chunks(),
             dict(zip(trees, nodes_of, strict=True)),
-            np.concatenate([numbers[part.trie.parent[rows]] for part, numbers, rows in each]),
-            tuple(levels_of(np.concatenate([part.trie.depth[rows] for part, _, rows in each])))[:0:-1],
+            np.concatenate([numbers[tree.parent[rows]] for tree, numbers, rows in found]),
+            _deepest_first(np.concatenate([tree.depth[rows] for tree, _, rows in found])),
         )
 
-    def merged(self, values: Mapping[PartKey, PartValues]) -> FunctionPartial:
-        """The sums of the values of all trees, nodes that neither hold nor lead to any left out."""
+    def merged(self, values: Iterable[PartValues]) -> FunctionPartial:
+        """The sums of values of the trees, nodes that neither hold nor lead to any left out."""
         own = np.zeros(len(self.nodes), np.int64)
         holds = np.zeros(len(self.nodes), np.bool_)
-        for key, part in values.items():
+        for part in values:
             # No path comes twice in one tree, so plain indexing adds right.
             holders = np.flatnonzero(part.own != 0)
-            node = self.node_of[key][holders]
+            node = self.node_of[part.key][holders]
             own[node] += part.own[holders]
             holds[node] = True
         return _partial(self.nodes, own, holds, self._inclusive)
 
     def _inclusive(self, own: IntArray) -> IntArray:
-        total = own.copy()
-        for level in self.levels:
-            np.add.at(total, self.parent[level], total[level])
-        return total
+        return _inclusive(own, self.parent, self.levels)
+
+
+def _deepest_first(depth: NumberArray) -> tuple[IntArray, ...]:
+    """The nodes of each depth, without the root."""
+    return tuple(levels_of(depth))[:0:-1]
+
+
+def _inclusive(own: IntArray, parent: NumberArray, levels: Iterable[IntArray]) -> IntArray:
+    total = own.copy()
+    for level in levels:
+        np.add.at(total, parent[level], total[level])
+    return total
 
 
 def number_hashes(hashes: U64Array) -> tuple[NumberArray, IntArray]:
@@ -115,30 +126,27 @@ def number_hashes(hashes: U64Array) -> tuple[NumberArray, IntArray]:
     return number[first], np.flatnonzero(leads)
 
 
-def _described(part: PartTree, rows: NumberArray | slice) -> pa.Table:
+def _described(tree: FunctionTree, rows: NumberArray | slice) -> pa.Table:
     """Some nodes of one tree, all columns but the values."""
-    names = pa.concat_arrays([part.names.cast(pa.string()), pa.array([""], pa.string())])
-    symbol, parent = part.trie.symbol[rows], part.trie.parent[rows]
-    parent_hash = part.path_hash[parent]
+    names = pa.concat_arrays([tree.names.cast(pa.string()), pa.array([""], pa.string())])
+    symbol, parent = tree.symbol[rows], tree.parent[rows]
+    parent_hash = tree.path_hash[parent]
     parent_hash[symbol < 0] = 0
     columns = [
-        pa.array(part.path_hash[rows]),
+        pa.array(tree.path_hash[rows]),
         pa.array(parent_hash),
-        pa.DictionaryArray.from_arrays(pa.array(np.where(symbol < 0, len(part.names), symbol)), names),
-        pa.array(part.trie.depth[rows], pa.uint32()),
-        pa.array(part.first[rows]),
+        pa.DictionaryArray.from_arrays(pa.array(np.where(symbol < 0, len(tree.names), symbol)), names),
+        pa.array(tree.depth[rows], pa.uint32()),
+        pa.array(tree.first[rows]),
     ]
     return pa.table(columns, names=NODES.names[: len(columns)])
 
 
-def partial_of(part: PartValues) -> FunctionPartial:
+def partial_of(tree: FunctionTree, own: IntArray) -> FunctionPartial:
     """The values of one tree."""
-    return _partial(
-        _described(part.tree, slice(None)),
-        part.own,
-        part.own != 0,
-        lambda own: totals(own, part.tree.trie.size),
-    )
+    levels = _deepest_first(tree.depth)
+    nodes = _described(tree, slice(None))
+    return _partial(nodes, own, own != 0, lambda values: _inclusive(values, tree.parent, levels))
 
 
 def _partial(
@@ -158,12 +166,17 @@ class Overlays:
 
     def __init__(self, most_nodes: int = MOST_NODES) -> None:
         self._most_nodes = most_nodes
-        self._kept: OrderedDict[tuple[PartKey, ...], Overlay] = OrderedDict()
+        self._kept: OrderedDict[tuple[tuple[TreeKey, int], ...], Overlay] = OrderedDict()
         self._lock = Lock()
 
-    def of(self, trees: Mapping[PartKey, PartTree]) -> Overlay:
+    def of(self, parts: Iterable[PartTree]) -> Overlay:
         """The overlay of some trees, at least one."""
-        key = tuple(trees)
+        trees: dict[TreeKey, FunctionTree] = {}
+        for part in parts:
+            known = trees.get(part.key)
+            if known is None or len(known) < len(part.functions):
+                trees[part.key] = part.functions
+        key = tuple((key, len(tree)) for key, tree in trees.items())
         with self._lock:
             overlay = self._kept.get(key)
             if overlay is not None:

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from ..trie import unify
 from .calltree import CallTree
-from .opened import PartTree
-from .overlay import PartValues, partial_of
+from .function_tree import FunctionTree
+from .overlay import partial_of
 
 IntArray = npt.NDArray[np.int64]
 
@@ -31,7 +31,7 @@ def callees_of(tree: CallTree, symbol: int) -> pa.Table:
     merged, place = unify(parent, trie.symbol[nodes], depth, len(tree.names))
     own = np.zeros(len(merged), np.int64)
     np.add.at(own, place, tree.values["self"][nodes])
-    return partial_of(PartValues(PartTree.of(merged, tree.names), own)).nodes
+    return partial_of(FunctionTree.of(merged, tree.names), own).nodes
 
 
 def callers_of(tree: CallTree, symbol: int) -> pa.Table:
@@ -63,4 +63,4 @@ def callers_of(tree: CallTree, symbol: int) -> pa.Table:
     )
     own = np.zeros(len(merged), np.int64)
     np.add.at(own, place, np.concatenate(values))
-    return partial_of(PartValues(PartTree.of(merged, tree.names), own)).nodes
+    return partial_of(FunctionTree.of(merged, tree.names), own).nodes

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -21,8 +22,9 @@ from ...schema.request import TreeQuery
 from ..database import DuckDB
 from ..storage.part_tries import node_names
 from ..trie import levels_of, project_trie
-from .opened import OpenBlock, PartTree
-from .overlay import Overlays, PartKey, PartValues, partial_of
+from .function_tree import FunctionTree, PartTree
+from .opened import OpenBlock
+from .overlay import Overlays, PartValues, partial_of
 from .picked import picked_totals
 from .plan import BlockScan, Plan, ProfileKeys
 from .project import frames_of, surviving_nodes
@@ -88,27 +90,25 @@ class BlockSource:
     def aggregate(self, plan: Plan, tree: TreeQuery, weights: Weights) -> FunctionPartial:
         """The call tree of the plan's samples, named and filtered as `tree` says."""
 
-        def read(scan: BlockScan) -> dict[PartKey, PartValues]:
+        def read(scan: BlockScan) -> list[PartValues]:
             block = self._blocks[scan.ulid]
             return _part_values(block, self.part_totals(block, scan, plan, weights), tree)
 
         if _as_stored(tree) and sum(len(scan.parts) for scan in plan.scans) > 1:
             return self._overlaid(plan, read)
-        values = _joined(_side_by_side(read, plan.scans))
-        return merge_function_partials([partial_of(part) for part in values.values()])
+        values = chain.from_iterable(_side_by_side(read, plan.scans))
+        return merge_function_partials([partial_of(part.tree, part.own) for part in values])
 
-    def _overlaid(
-        self, plan: Plan, read: Callable[[BlockScan], Mapping[PartKey, PartValues]]
-    ) -> FunctionPartial:
+    def _overlaid(self, plan: Plan, read: Callable[[BlockScan], Sequence[PartValues]]) -> FunctionPartial:
         """The sums of the stored trees. What these have in common is found out while DuckDB adds up the samples."""
 
-        def trees_of(scan: BlockScan) -> Mapping[PartKey, PartTree]:
+        def trees_of(scan: BlockScan) -> Sequence[PartTree]:
             block = self._blocks[scan.ulid]
-            return {(scan.ulid, part.part): block.tree(part.part) for part in scan.parts}
+            return [block.tree(part.part) for part in scan.parts]
 
         with ThreadPoolExecutor(_BLOCKS_AT_A_TIME) as pool:
             trees, values = pool.map(trees_of, plan.scans), pool.map(read, plan.scans)
-            return self._overlays.of(_joined(trees)).merged(_joined(values))
+            return self._overlays.of(chain.from_iterable(trees)).merged(chain.from_iterable(values))
 
     def part_totals(
         self, block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights
@@ -153,10 +153,6 @@ def _minus(total: StackTotals, taken: StackTotals | None) -> StackTotals:
     )
 
 
-def _joined(blocks: Iterable[Mapping[PartKey, Found]]) -> dict[PartKey, Found]:
-    return {key: value for block in blocks for key, value in block.items()}
-
-
 def _side_by_side(read: Callable[[BlockScan], Found], scans: Sequence[BlockScan]) -> Iterable[Found]:
     """What is read in each block, several at a time: a small one does not keep all cores busy."""
     if len(scans) < 2:
@@ -172,21 +168,23 @@ def _as_stored(tree: TreeQuery) -> bool:
 
 def _part_values(
     block: OpenBlock, totals_of_parts: Sequence[StackTotals], tree: TreeQuery
-) -> dict[PartKey, PartValues]:
+) -> list[PartValues]:
     """The call tree of each part: by the stored function trie, or by projecting the location trie."""
     by_part: dict[int, list[StackTotals]] = {}
     for one in totals_of_parts:
         by_part.setdefault(one.part, []).append(one)
-    values: dict[PartKey, PartValues] = {}
+    values: list[PartValues] = []
     for number, pieces in by_part.items():
+        key = (block.ulid, number)
         if _as_stored(tree):
             part = block.tree(number)
-            own = _sums(pieces, part.frame_of_stack, len(part.trie))
+            key, functions = part.key, part.functions
+            own = _sums(pieces, part.node_of_stack, len(functions))
         else:
-            part, own = _projected(block, number, pieces, tree)
+            functions, own = _projected(block, number, pieces, tree)
         if tree.call_site:
-            own = np.where(_below(part, tree.call_site), own, 0)
-        values[block.ulid, number] = PartValues(part, own)
+            own = np.where(_below(functions, tree.call_site), own, 0)
+        values.append(PartValues(key, functions, own))
     return values
 
 
@@ -199,7 +197,7 @@ def _sums(pieces: Sequence[StackTotals], node_of_stack: IntArray, nodes: int) ->
 
 def _projected(
     block: OpenBlock, number: int, pieces: Sequence[StackTotals], tree: TreeQuery
-) -> tuple[PartTree, IntArray]:
+) -> tuple[FunctionTree, IntArray]:
     stacks = block.stacks(number)
     values = _sums(pieces, stacks.node_of_stack, len(stacks.trie))
     frames = frames_of(block.symbols, tree.granularity, tree.filter)
@@ -209,19 +207,19 @@ def _projected(
     )
     projected = np.zeros(len(trie), np.int64)
     np.add.at(projected, node_of_node, values)
-    return PartTree.of(trie, frames.names), projected
+    return FunctionTree.of(trie, frames.names), projected
 
 
-def _below(part: PartTree, call_site: Sequence[str]) -> npt.NDArray[np.bool_]:
+def _below(tree: FunctionTree, call_site: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Nodes whose paths start with these names, root first."""
-    symbols = pc.index_in(pa.array(call_site, pa.string()), value_set=part.names)
+    symbols = pc.index_in(pa.array(call_site, pa.string()), value_set=tree.names)
     wanted = pc.fill_null(symbols, -2).to_pylist()
-    inside = np.zeros(len(part.trie), np.bool_)
+    inside = np.zeros(len(tree), np.bool_)
     inside[0] = True
-    for depth, nodes in enumerate(levels_of(part.trie.depth)):
+    for depth, nodes in enumerate(levels_of(tree.depth)):
         if depth == 0:
             continue
-        inside[nodes] = inside[part.trie.parent[nodes]]
+        inside[nodes] = inside[tree.parent[nodes]]
         if depth <= len(wanted):
-            inside[nodes] &= part.trie.symbol[nodes] == wanted[depth - 1]
-    return inside & (part.trie.depth >= len(wanted))
+            inside[nodes] &= tree.symbol[nodes] == wanted[depth - 1]
+    return inside & (tree.depth >= len(wanted))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -118,6 +119,16 @@ class LaidOut:
         return {
             name: _with_block(table, self.meta.block, name) for name, table in zip(TRIES, built, strict=True)
         }
+
+    @cached_property
+    def names(self) -> pa.Array:
+        """The distinct names of functions, as the tries number them."""
+        return (
+            self.tables["functions"]
+            .column("name")
+            .combine_chunks()
+            .take(pa.array(self.tries.function_of_name))
+        )
 
     def finish(self) -> BlockTables:
         """The whole block."""

@@ -87,6 +87,25 @@ class PartTrieBuilder:
         rows = pa.array(self._part_stacks[part])
         return self._part(part, self._numbered(self._stacks.column("locations").take(rows)))
 
+    def name_paths(self, part: int, stacks: IntArray) -> Ragged:
+        """The names on the paths of some stacks of a part, root first; `SymbolTables` numbers them.
+
+        Raises `CorruptBlock` when a location is referred to and is not there.
+        """
+        rows = pa.array(self._part_stacks[part][stacks])
+        paths = self._numbered(self._stacks.column("locations").take(rows)).reversed()
+        names = self._symbols.location_names.take(paths.values)
+        return Ragged(names.values, names.offsets[paths.offsets])
+
+    def rows_of_stacks(self, part: int) -> IntArray:
+        """Where the stacks of a part are among all that were collected."""
+        return self._part_stacks[part]
+
+    @property
+    def function_of_name(self) -> IntArray:
+        """The function that stands for each name."""
+        return self._symbols.function_of_name
+
     def _numbered(self, lists: pa.ChunkedArray) -> Ragged:
         """Locations by hash as locations by number."""
         flat = lists.combine_chunks()

@@ -117,6 +117,26 @@ def test_large_builders_are_put_aside_and_joined(tmp_path: Path, monkeypatch: py
     assert graph.total == made_total(range(30))
 
 
+def test_segments_answer_as_the_block_that_they_become(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations, "SEGMENT_SAMPLES", 0)
+    head = Head(tmp_path / "head")
+    for number in range(4):
+        commit(head, number, number + 1)
+        segments = head.segments("acme")
+    assert len(segments) > 2
+    (closed,) = head.rotate()
+    built = closed.rows("acme").build(str(ULID()), closed.source)
+    assert built is not None
+    for request in (
+        FlamegraphRequest(TreeQuery(Selection(profile_type="cpu"))),
+        FlamegraphRequest(TreeQuery(Selection(profile_type="cpu"), granularity="line")),
+    ):
+        whole = answer(Snapshot({built.meta.ulid: OpenBlock(MemoryBlock(built))}, connect), request)
+        assert answer(Snapshot(segments, connect), request) == whole
+
+
 def test_samples_of_a_segment_say_what_their_profiles_say(tmp_path: Path) -> None:
     head = Head(tmp_path / "head")
     commit(head, 0, 1, 2)
