@@ -74,7 +74,9 @@ def show_block(ulid: str, store: StoreOptions, format: str) -> None:
 @only_store_options
 @output_options()
 def verify_blocks(ulids: tuple[str, ...], store: StoreOptions, output: OutputOptions) -> None:
-    """Read every byte of blocks, all by default, and compare checksums. Exit code 1 when one does not hold.
+    """Read every byte of blocks, all by default, and check it: checksums, orders, ids, trees, sums, content hashes.
+
+    Exit code 1, and a list, when something does not hold.
 
     \b
     Example:
@@ -104,8 +106,9 @@ def verify_blocks(ulids: tuple[str, ...], store: StoreOptions, output: OutputOpt
 
 def _inspect(store: StoreOptions) -> Inspection:
     from ..engine.inspection import Inspection
+    from ..engine.settings import load_settings
 
-    return Inspection(existing_store(store.store), store.tenant)
+    return Inspection(existing_store(store.store), store.tenant, load_settings())
 
 
 def _show(table: pa.Table) -> Shown:

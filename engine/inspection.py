@@ -1,16 +1,19 @@
-"""Looks at the blocks of a store themselves: their metadata, and whether their bytes hold."""
+"""Looks at the blocks of a store themselves: their metadata, and whether what must hold in them does."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..schema.block import BlockMeta
 from ..schema.catalog import CatalogState
-from ..schema.errors import ObjectMissing, StorageError
-from .storage.blocks import checksums_differ, read_meta
+from ..schema.errors import CorruptBlock, ObjectMissing, StorageError
+from .settings import Settings
+from .storage.blocks import read_meta
 from .storage.catalog import Catalog
 from .storage.objects import Objects, open_objects
+from .storage.verify import broken_promises
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,10 @@ class Verdict:
 class Inspection:
     """The blocks of one tenant of a store at one catalog version."""
 
-    def __init__(self, store: str, tenant: str) -> None:
+    def __init__(self, store: str, tenant: str, settings: Settings) -> None:
         self._objects: Objects = open_objects(store)
         self._tenant = tenant
+        self._spill_directory = settings.spill_directory
         self.state: CatalogState = Catalog(self._objects, tenant).load()
 
     def find(self, prefix: str) -> str:
@@ -43,17 +47,21 @@ class Inspection:
         return read_meta(self._objects, self._tenant, ulid)
 
     def verify(self, ulids: Sequence[str]) -> Iterator[Verdict]:
-        """Read every byte of some blocks; a verdict each."""
+        """Read every byte of some blocks, and check all that must hold in them; a verdict each."""
         for ulid in ulids:
             yield self._verify(ulid)
 
     def _verify(self, ulid: str) -> Verdict:
+        problems: list[str] = []
         try:
             meta = self.meta(ulid)
-            problems = [f"{name}: {reason}" for name, reason in checksums_differ(self._objects, meta).items()]
+            if (meta.tenant, meta.ulid) != (self._tenant, ulid):
+                raise CorruptBlock(f"meta.json: it is that of block {meta.ulid} of {meta.tenant}")
+            problems += _contradictions(self.state, meta)
+            os.makedirs(self._spill_directory, exist_ok=True)
+            problems += broken_promises(self._objects, meta, self._spill_directory)
         except StorageError as error:
-            return Verdict(ulid, 0, 0, (str(error),))
-        problems += _contradictions(self.state, meta)
+            return Verdict(ulid, 0, 0, (*problems, str(error)))
         return Verdict(ulid, len(meta.files), meta.size_bytes, tuple(problems))
 
 
@@ -64,5 +72,3 @@ def _contradictions(state: CatalogState, meta: BlockMeta) -> Iterator[str]:
         listed, found = getattr(entry, name), getattr(meta, name)
         if listed != found:
             yield f"catalog: {name} is {listed}, meta.json says {found}"
-    if meta.profiles != sum(part.profiles[1] - part.profiles[0] for part in meta.parts):
-        yield "meta.json: its parts do not add up to its profiles"

@@ -267,15 +267,3 @@ def row_group_ranges(part_lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         end += length
     if end > start or not end:
         yield start, end
-
-
-def checksums_differ(objects: Objects, meta: BlockMeta) -> Mapping[str, str]:
-    """Files of a block whose bytes are not what meta.json says, with the reason."""
-    wrong: dict[str, str] = {}
-    for file_name, expected in meta.files.items():
-        data = objects.read(block_path(meta.tenant, meta.ulid, file_name))
-        if len(data) != expected.size_bytes:
-            wrong[file_name] = f"{len(data)} bytes instead of {expected.size_bytes}"
-        elif xxhash.xxh3_128_hexdigest(data) != expected.checksum:
-            wrong[file_name] = "checksum differs"
-    return wrong

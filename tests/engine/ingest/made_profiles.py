@@ -10,6 +10,7 @@ from pathlib import Path
 
 import flameduck
 from flameduck.engine.inspection import Inspection
+from flameduck.engine.settings import Settings
 from flameduck.schema.profile import Upload
 from flameduck.schema.proto import profile_pb2
 
@@ -100,6 +101,6 @@ def answers(store: str | Path, start_ns: int = START_NS) -> Mapping[str, object]
 
 
 def problems(store: str | Path, tenant: str = "anonymous") -> list[str]:
-    """What is wrong with the visible blocks: files that are not there or whose checksums differ."""
-    inspection = Inspection(str(store), tenant)
+    """What is wrong with the visible blocks."""
+    inspection = Inspection(str(store), tenant, Settings())
     return [problem for one in inspection.verify(list(inspection.state.blocks)) for problem in one.problems]
