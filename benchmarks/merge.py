@@ -11,8 +11,8 @@ import duckdb
 from ulid import ULID
 
 from flameduck.engine.compaction.run import merge_blocks
-from flameduck.engine.storage.blocks import encode_table
 from flameduck.engine.storage.layout import BlockOrigin
+from flameduck.engine.storage.table_files import encode_table
 
 from .asking import open_store
 from .corpus import TENANT, Shape, open_corpus

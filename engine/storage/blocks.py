@@ -1,12 +1,11 @@
 """Write the tables of a block as files, and read their rows back.
 
-`<tenant>/blocks/<ULID>/<table>.parquet` and, last, `meta.json`: a directory without it is not a block. Samples
-are delta-packed stack numbers and dictionaries under zstd 1, which measured smallest and fastest to scan.
+`<tenant>/blocks/<ULID>/<table>.parquet` and, last, `meta.json`: a directory without it is not a block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
@@ -20,32 +19,11 @@ from ...schema.block import BlockMeta, FileMeta, block_from_json
 from ...schema.errors import CorruptBlock
 from .layout import BlockTables
 from .objects_protocol import Objects
+from .table_files import encode_table
 
 if TYPE_CHECKING:
     # Imported where files are read or written, which blocks in memory are not.
     import pyarrow.parquet as pq
-
-ROW_GROUP_ROWS = 491_520
-"""Rows of a row group at most."""
-
-OWN_GROUP_ROWS = 65_536
-"""A part of at least this many rows starts its own row groups; smaller ones share, in part order."""
-
-_DELTA = {
-    "samples": ("stack",),
-    "stacks": ("stack", "node"),
-    "stacktraces": ("node", "parent", "frame"),
-    "frames": ("frame", "parent"),
-    "locations": ("location",),
-    "functions": ("function",),
-    "profiles": ("start",),
-}
-_PLAIN = {
-    "profiles": ("profile_id", "upload_id"),
-    "stacks": ("stack_id",),
-    "locations": ("location_id",),
-    "functions": ("function_id",),
-}
 
 
 class Block(Protocol):
@@ -198,72 +176,3 @@ def read_meta(objects: Objects, tenant: str, ulid: str) -> BlockMeta:
     """A block's metadata. Raises `ObjectMissing` or `CorruptBlock`."""
     path = block_path(tenant, ulid, "meta.json")
     return block_from_json(objects.read(path), path)
-
-
-def encode_table(name: str, table: pa.Table) -> bytes:
-    """The Parquet bytes of one table."""
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    delta, plain = _DELTA.get(name, ()), _PLAIN.get(name, ())
-    packed = {column: "DELTA_BINARY_PACKED" for column in delta if column in table.column_names}
-    dictionary = [path for path in _leaf_paths(table.schema) if path.split(".")[0] not in (*delta, *plain)]
-    with pq.ParquetWriter(
-        sink,
-        table.schema,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=dictionary,
-        column_encoding=packed or None,
-        write_statistics=True,
-        store_schema=True,
-    ) as writer:
-        for start, stop in row_group_ranges(_part_lengths(table)):
-            writer.write_table(table.slice(start, stop - start), row_group_size=ROW_GROUP_ROWS)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
-
-
-def _leaf_paths(schema: pa.Schema) -> Iterator[str]:
-    """Parquet's names of the leaf columns."""
-    for field in schema:
-        yield from _leaves(field, field.name)
-
-
-def _leaves(field: pa.Field, path: str) -> Iterator[str]:
-    kind = field.type
-    if pa.types.is_map(kind):
-        yield f"{path}.key_value.key"
-        yield f"{path}.key_value.value"
-    elif pa.types.is_list(kind):
-        yield from _leaves(kind.value_field, f"{path}.list.element")
-    elif pa.types.is_struct(kind):
-        for child in kind:
-            yield from _leaves(child, f"{path}.{child.name}")
-    else:
-        yield path
-
-
-def _part_lengths(table: pa.Table) -> Sequence[int]:
-    if "part" not in table.column_names or not len(table):
-        return [len(table)]
-    lengths: list[int] = np.bincount(table.column("part").to_numpy()).tolist()
-    return lengths
-
-
-def row_group_ranges(part_lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Row ranges to write, each as row groups of its own: large parts alone, small ones together."""
-    start = end = 0
-    for length in part_lengths:
-        if length >= OWN_GROUP_ROWS:
-            if end > start:
-                yield start, end
-            yield end, end + length
-            start = end = end + length
-            continue
-        if end > start and end - start + length > ROW_GROUP_ROWS:
-            yield start, end
-            start = end
-        end += length
-    if end > start or not end:
-        yield start, end
