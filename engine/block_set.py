@@ -8,22 +8,29 @@ from threading import Lock
 
 from ..schema.catalog import CatalogState
 from .query.opened import OpenBlock
+from .settings import Settings
 from .storage.blocks import StoredBlock, read_meta
 from .storage.catalog import Catalog
 from .storage.objects import Objects
 
 
 class BlockSet:
-    """Opens blocks on demand and keeps as many as `budget_bytes` allows. Safe for several threads."""
+    """Opens blocks on demand and keeps as many as the settings allow. Safe for several threads."""
 
     def __init__(
-        self, objects: Objects, catalog: Catalog, tenant: str, locate: Callable[[str], str], budget_bytes: int
+        self,
+        objects: Objects,
+        catalog: Catalog,
+        tenant: str,
+        locate: Callable[[str], str],
+        settings: Settings,
     ) -> None:
         self.objects = objects
         self.catalog = catalog
         self.tenant = tenant
+        self.spill_directory = settings.spill_directory
         self._locate = locate
-        self._budget_bytes = budget_bytes
+        self._budget_bytes = settings.open_blocks_bytes
         self._open: OrderedDict[str, OpenBlock] = OrderedDict()
         self._version = 0
         self._lock = Lock()

@@ -155,9 +155,7 @@ def open_embedded(store: str, tenant: str, settings: Settings) -> StoreDatabase:
 
     objects = open_objects(store)
     locate = block_locator(objects, settings.block_cache, settings.cache_bytes)
-    return StoreDatabase(
-        BlockSet(objects, Catalog(objects, tenant), tenant, locate, settings.open_blocks_bytes), settings
-    )
+    return StoreDatabase(BlockSet(objects, Catalog(objects, tenant), tenant, locate, settings), settings)
 
 
 def open_files(uploads: Iterable[Upload], settings: Settings | None = None) -> FilesDatabase:

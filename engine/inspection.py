@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -58,7 +57,6 @@ class Inspection:
             if (meta.tenant, meta.ulid) != (self._tenant, ulid):
                 raise CorruptBlock(f"meta.json: it is that of block {meta.ulid} of {meta.tenant}")
             problems += _contradictions(self.state, meta)
-            os.makedirs(self._spill_directory, exist_ok=True)
             problems += broken_promises(self._objects, meta, self._spill_directory)
         except StorageError as error:
             return Verdict(ulid, 0, 0, (*problems, str(error)))

@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from ...schema.block import BlockMeta
 from ...schema.errors import CorruptBlock
 from ..query.opened import OpenBlock
-from ..storage.blocks import write_block
+from ..storage.blocks import put_block
 from ..storage.builder import BlockBuilder
 from ..storage.layout import BlockOrigin, BlockTables
 from ..storage.objects import Objects
+from ..storage.spill import work_directory
+from .stream import merge_into
 from .unpack import unpack
 
 
 def merge_blocks(blocks: Sequence[OpenBlock], origin: BlockOrigin) -> BlockTables:
-    """One block with the profiles of all, copies dropped. Raises `CorruptBlock` when the sums do not add up."""
+    """One block in memory with the profiles of all, copies dropped. Raises `CorruptBlock` when it does not add up."""
     builder = BlockBuilder()
     for block in blocks:
         builder.add(unpack(block))
@@ -32,9 +34,13 @@ def merge_blocks(blocks: Sequence[OpenBlock], origin: BlockOrigin) -> BlockTable
     return built
 
 
-def write_merged(objects: Objects, blocks: Sequence[OpenBlock], ulid: str) -> BlockMeta:
-    """Merge and write; the new block still has to be committed in place of the old ones."""
+def write_merged(objects: Objects, blocks: Sequence[OpenBlock], ulid: str, spill_directory: str) -> BlockMeta:
+    """Merge and write; the new block still has to be committed in place of the old ones.
+
+    Raises `CorruptBlock` when the sums do not add up, and `Unavailable` when a disk or the store is in the way.
+    """
     level = max(block.meta.level for block in blocks)
     parents = tuple(block.ulid for block in blocks)
-    tenant = blocks[0].meta.tenant
-    return write_block(objects, merge_blocks(blocks, BlockOrigin(ulid, tenant, level, parents)))
+    origin = BlockOrigin(ulid, blocks[0].meta.tenant, level, parents)
+    with work_directory(spill_directory) as directory:
+        return put_block(objects, merge_into(directory, blocks, origin), directory)

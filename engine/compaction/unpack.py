@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 
@@ -15,11 +17,18 @@ from ..query.opened import OpenBlock
 def unpack(block: OpenBlock) -> NormalisedBatch:
     """Everything the block holds."""
     stacks, stack_ids = stacks_by_hash(block)
-    return NormalisedBatch(
-        series=_series(block),
+    return replace(
+        unpack_symbols(block),
         profiles=_profiles(block),
         samples=_samples(block, stack_ids),
         stacks=stacks,
+    )
+
+
+def unpack_symbols(block: OpenBlock) -> NormalisedBatch:
+    """The block's series, and what its stacks and samples refer to; neither these nor profiles."""
+    return NormalisedBatch(
+        series=_series(block),
         locations=locations_by_hash(block, None),
         functions=_functions(block),
         mappings=block.block.table("mappings", profile.MAPPINGS.names),

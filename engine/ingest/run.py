@@ -64,6 +64,11 @@ class Store(Protocol):
         """The commits."""
         ...
 
+    @property
+    def spill_directory(self) -> str:
+        """Where blocks are made before they are put into place."""
+        ...
+
     def live_blocks(self) -> Sequence[OpenBlock]:
         """The blocks of the newest catalog version."""
         ...
@@ -216,6 +221,7 @@ def merge_small_blocks(store: Store, policy: MergePolicy = DEFAULT_POLICY) -> No
     """
     blocks = {block.ulid: block for block in store.live_blocks()}
     for job in plan_merges([entry_of(block.meta) for block in blocks.values()], policy):
-        meta = write_merged(store.objects, [blocks[ulid] for ulid in job.ulids], _new_ulid())
+        inputs = [blocks[ulid] for ulid in job.ulids]
+        meta = write_merged(store.objects, inputs, _new_ulid(), store.spill_directory)
         with suppress(CommitConflict):
             store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason="merge")

@@ -182,15 +182,17 @@ def _stack_table(block: OpenBlock, paths: Ragged, stack_ids: U64Array) -> pa.Tab
 
 def stacks_by_hash(block: OpenBlock) -> tuple[pa.Table, list[U64Array]]:
     """Every stack of a block with its locations, leaf first, once a part; and each part's stack ids by number."""
-    tables: list[pa.Table] = []
-    ids: list[U64Array] = []
-    for part in range(len(block.meta.parts)):
-        stacks = block.stacks(part)
-        trie = stacks.trie
-        paths = _paths_to_root(trie.parent, trie.symbol, trie.depth, stacks.node_of_stack)
-        tables.append(_stack_table(block, paths, stacks.stack_id))
-        ids.append(stacks.stack_id)
-    return pa.concat_tables([profile.STACKS.empty_table(), *tables]), ids
+    parts = [stacks_of_part(block, part) for part in range(len(block.meta.parts))]
+    ids = [part.column("stack_id").to_numpy() for part in parts]
+    return pa.concat_tables([profile.STACKS.empty_table(), *parts]), ids
+
+
+def stacks_of_part(block: OpenBlock, part: int) -> pa.Table:
+    """The stacks of one part by number, with their locations, leaf first."""
+    stacks = block.read_stacks(part)
+    trie = stacks.trie
+    paths = _paths_to_root(trie.parent, trie.symbol, trie.depth, stacks.node_of_stack)
+    return _stack_table(block, paths, stacks.stack_id)
 
 
 def locations_by_hash(block: OpenBlock, rows: IntArray | None) -> pa.Table:

@@ -141,7 +141,7 @@ class OpenBlock:
 
     def stacks(self, part: int) -> PartStacks:
         """The location-level trie of a part."""
-        stacks: PartStacks = self._once("stacks", part, lambda: self._read_stacks(part))
+        stacks: PartStacks = self._once("stacks", part, lambda: self.read_stacks(part))
         return stacks
 
     @property
@@ -243,7 +243,8 @@ class OpenBlock:
         frame_of_stack = _numbers(nodes, "frame")[_numbers(stacks, "node")]
         return PartTree((self.ulid, part), functions, frame_of_stack)
 
-    def _read_stacks(self, part: int) -> PartStacks:
+    def read_stacks(self, part: int) -> PartStacks:
+        """The same for who needs it once: it is not kept."""
         nodes = self.block.part_table("stacktraces", ["parent", "size", "location"], part)
         stacks = self.block.part_table("stacks", ["node", "stack_id"], part)
         parent, size, location = (_numbers(nodes, name) for name in ("parent", "size", "location"))

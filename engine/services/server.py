@@ -78,7 +78,7 @@ class Server:
 
     def _block_set(self, tenant: str) -> BlockSet:
         catalog = Catalog(self.objects, checked_tenant(tenant))
-        return BlockSet(self.objects, catalog, tenant, self._locate, self._settings.open_blocks_bytes)
+        return BlockSet(self.objects, catalog, tenant, self._locate, self._settings)
 
     def _note_stored(self, tenant: str) -> None:
         """A tenant has one block more: its blocks are kept from now on."""

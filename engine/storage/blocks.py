@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,9 @@ from .table_files import encode_table
 if TYPE_CHECKING:
     # Imported where files are read or written, which blocks in memory are not.
     import pyarrow.parquet as pq
+
+
+_PIECE_BYTES = 8 << 20
 
 
 class Block(Protocol):
@@ -158,15 +162,34 @@ def write_block(objects: Objects, built: BlockTables) -> BlockMeta:
 
     Returns the metadata with sizes and checksums.
     """
-    meta = built.meta
     files: dict[str, FileMeta] = {}
     for name, table in built.tables.items():
         if name == "labelsets" and not len(table):
             continue
         data = encode_table(name, table)
-        file_name = f"{name}.parquet"
-        objects.write(block_path(meta.tenant, meta.ulid, file_name), data)
-        files[file_name] = FileMeta(len(data), xxhash.xxh3_128_hexdigest(data))
+        objects.write(block_path(built.meta.tenant, built.meta.ulid, f"{name}.parquet"), data)
+        files[f"{name}.parquet"] = FileMeta(len(data), xxhash.xxh3_128_hexdigest(data))
+    return _write_meta(objects, built.meta, files)
+
+
+def put_block(objects: Objects, meta: BlockMeta, directory: Path) -> BlockMeta:
+    """The same for a block whose files are in a directory."""
+    files: dict[str, FileMeta] = {}
+    for path in sorted(directory.glob("*.parquet")):
+        objects.put_file(block_path(meta.tenant, meta.ulid, path.name), str(path))
+        files[path.name] = FileMeta(path.stat().st_size, _checksum(path))
+    return _write_meta(objects, meta, files)
+
+
+def _checksum(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _write_meta(objects: Objects, meta: BlockMeta, files: Mapping[str, FileMeta]) -> BlockMeta:
     finished = replace(meta, files=files, size_bytes=sum(file.size_bytes for file in files.values()))
     objects.write(block_path(meta.tenant, meta.ulid, "meta.json"), finished.to_json())
     return finished

@@ -22,7 +22,7 @@ from ..trie import Ragged
 from .numbering import first_rows, flat_array, repeated
 from .part_tries import PartTrieBuilder, SymbolTables
 from .sample_columns import Collected
-from .sample_rows import SampleRows, arrange_samples
+from .sample_rows import SeriesFacts, arrange_samples
 
 IntArray = npt.NDArray[np.int64]
 Span = tuple[int, int]
@@ -117,7 +117,7 @@ class LaidOut:
         """The tables of `TRIES` for one part, as they are stored."""
         built = self.tries.part(part)
         return {
-            name: _with_block(table, self.meta.block, name) for name, table in zip(TRIES, built, strict=True)
+            name: with_block(table, self.meta.block, name) for name, table in zip(TRIES, built, strict=True)
         }
 
     @cached_property
@@ -133,7 +133,7 @@ class LaidOut:
     def finish(self) -> BlockTables:
         """The whole block."""
         tries = self.tries.all()
-        stored = {name: _with_block(getattr(tries, name), self.meta.block, name) for name in TRIES} | dict(
+        stored = {name: with_block(getattr(tries, name), self.meta.block, name) for name in TRIES} | dict(
             self.tables
         )
         stored["samples"] = self.samples((*tables.TABLES["samples"].names, *self.meta.sample_extras))
@@ -147,24 +147,33 @@ class LaidOut:
 def lay_out(collection: Collection, origin: BlockOrigin) -> LaidOut:
     """Number and sort what was collected. Raises `CorruptBlock` when something that is referred to is missing."""
     symbols, samples = collection.symbols, collection.samples
-    series = _number_series(_used(symbols["series"], collection.profiles.column("series_id")))
+    series = number_series(_used(symbols["series"], collection.profiles.column("series_id")))
     labelsets = symbols["labelsets"]
     if samples.labelset_id is not None:
         labelsets = _used(labelsets, pa.array(samples.labelset_id))
     rows = arrange_samples(collection.profiles, collection.attempts, samples, series, labelsets)
-    functions, locations, mappings, symbol_tables = _number_symbols(symbols)
+    functions, locations, mappings, symbol_tables = number_symbols(symbols)
     laid_out = {
-        "index": _index_table(series, rows),
+        "index": index_table(series, rows.series),
         "profiles": rows.profiles,
         "locations": locations,
         "functions": functions,
         "mappings": mappings,
-        "labelsets": _number_labelsets(labelsets),
+        "labelsets": number_labelsets(labelsets),
     }
-    stored = {name: _with_block(table, origin.block, name) for name, table in laid_out.items()}
+    stored = {name: with_block(table, origin.block, name) for name, table in laid_out.items()}
     stored["samples"] = rows.samples
     tries = PartTrieBuilder(rows.part_stacks, symbols["stacks"], symbol_tables)
-    return LaidOut(_describe(origin, stored, rows), stored, tries)
+    spans = {
+        "profiles": _spans(np.bincount(rows.profile_part, minlength=len(rows.part_stacks)).tolist()),
+        "samples": _spans(rows.part_samples),
+        "stacks": _spans([len(one) for one in rows.part_stacks]),
+    }
+    of_parts = [
+        {name: of_part[part] for name, of_part in spans.items()} for part in range(len(rows.part_stacks))
+    ]
+    extras = [name for name in tables.SAMPLE_EXTRAS.names if name in rows.samples.column_names]
+    return LaidOut(describe_block(origin, stored["index"], of_parts, extras), stored, tries)
 
 
 def _used(table: pa.Table, keys: pa.Array | pa.ChunkedArray) -> pa.Table:
@@ -172,7 +181,7 @@ def _used(table: pa.Table, keys: pa.Array | pa.ChunkedArray) -> pa.Table:
     return table.filter(pc.is_in(table.column(0), value_set=flat_array(keys.unique())))
 
 
-def _number_series(series: pa.Table) -> pa.Table:
+def number_series(series: pa.Table) -> pa.Table:
     """Series in stored order with `part`, `series` and `type` added: by service, name, type, then identity."""
     order = [
         ("service_name", "ascending"),
@@ -204,7 +213,7 @@ def _group_numbers(ordered: pa.Table, columns: Sequence[str]) -> IntArray:
     return np.append(0, np.cumsum(changed)).astype(np.int64)
 
 
-def _number_symbols(symbols: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table, pa.Table, SymbolTables]:
+def number_symbols(symbols: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table, pa.Table, SymbolTables]:
     """Functions, locations and mappings with dense ids, and what the tries need of them."""
     mappings, locations = symbols["mappings"], symbols["locations"]
     mapping_of = first_rows(mappings.column("mapping_id"), locations.column("mapping_id"))
@@ -274,33 +283,32 @@ def _number_functions(functions: pa.Table, display: pa.Array) -> tuple[pa.Table,
     ]
 
 
-def _number_labelsets(labelsets: pa.Table) -> pa.Table:
+def number_labelsets(labelsets: pa.Table) -> pa.Table:
     return labelsets.add_column(0, "labelset", pa.array(np.arange(len(labelsets)), pa.uint32()))
 
 
-def _index_table(series: pa.Table, rows: SampleRows) -> pa.Table:
+def index_table(series: pa.Table, facts: SeriesFacts) -> pa.Table:
     """The series with their time ranges and counts."""
     table = series.select(["part", "series", "series_id", "type", "service_name", "profile_type", "labels"])
-    for name, values in (("min_ts", rows.series_min_ts), ("max_ts", rows.series_max_ts)):
+    for name, values in (("min_ts", facts.min_ts), ("max_ts", facts.max_ts)):
         table = table.append_column(name, pa.array(values, pa.int64()))
-    for name, values in (("profiles", rows.series_profiles), ("samples", rows.series_samples)):
+    for name, values in (("profiles", facts.profiles), ("samples", facts.samples)):
         table = table.append_column(name, pa.array(values, pa.uint64()))
     return table
 
 
-def _with_block(table: pa.Table, block: int, name: str) -> pa.Table:
+def with_block(table: pa.Table, block: int, name: str) -> pa.Table:
     """The table in its stored schema, with the block's constant in front."""
     constant = repeated(block, len(table), pa.uint64())
     schema = tables.TABLES[name]
     return table.add_column(0, "block", constant).select(schema.names).cast(schema)
 
 
-def _describe(origin: BlockOrigin, stored: Mapping[str, pa.Table], rows: SampleRows) -> BlockMeta:
-    index = stored["index"]
-    stacks, samples = _spans([len(one) for one in rows.part_stacks]), _spans(rows.part_samples)
-    parts = tuple(
-        _describe_part(part, index, rows, stacks[part], samples[part]) for part in range(len(stacks))
-    )
+def describe_block(
+    origin: BlockOrigin, index: pa.Table, spans: Sequence[Mapping[str, Span]], extras: Sequence[str]
+) -> BlockMeta:
+    """The metadata of a block, without files. `spans` are the rows of each part in the tables that have parts."""
+    parts = tuple(_describe_part(part, index, of_part) for part, of_part in enumerate(spans))
     return BlockMeta(
         ulid=origin.ulid,
         tenant=origin.tenant,
@@ -308,19 +316,19 @@ def _describe(origin: BlockOrigin, stored: Mapping[str, pa.Table], rows: SampleR
         block=origin.block,
         min_ts=min((part.min_ts for part in parts), default=0),
         max_ts=max((part.max_ts for part in parts), default=0),
-        profiles=len(rows.profiles),
-        samples=len(rows.samples),
+        profiles=parts[-1].profiles[1] if parts else 0,
+        samples=parts[-1].samples[1] if parts else 0,
         series=len(index),
         parts=parts,
         files={},
         parents=origin.parents,
         sources=origin.sources,
-        sample_extras=tuple(f.name for f in tables.SAMPLE_EXTRAS if f.name in rows.samples.column_names),
+        sample_extras=tuple(extras),
     )
 
 
-def _describe_part(part: int, index: pa.Table, rows: SampleRows, stacks: Span, samples: Span) -> PartMeta:
-    first, last = _span(rows.series_part, part)
+def _describe_part(part: int, index: pa.Table, spans: Mapping[str, Span]) -> PartMeta:
+    first, last = np.searchsorted(index.column("part").to_numpy(), [part, part + 1]).tolist()
     series = index.slice(first, last - first)
     name = dict(series.column("labels")[0].as_py())["__name__"]
     return PartMeta(
@@ -330,11 +338,11 @@ def _describe_part(part: int, index: pa.Table, rows: SampleRows, stacks: Span, s
         profile_types=tuple(dict.fromkeys(series.column("profile_type").to_pylist())),
         min_ts=pc.min(series.column("min_ts")).as_py() or 0,
         max_ts=pc.max(series.column("max_ts")).as_py() or 0,
-        profiles=_span(rows.profile_part, part),
-        samples=samples,
-        stacks=stacks,
-        stacktraces=(0, 0),
-        frames=(0, 0),
+        profiles=spans["profiles"],
+        samples=spans["samples"],
+        stacks=spans["stacks"],
+        stacktraces=spans.get("stacktraces", (0, 0)),
+        frames=spans.get("frames", (0, 0)),
         series=(first, last),
     )
 
@@ -342,9 +350,3 @@ def _describe_part(part: int, index: pa.Table, rows: SampleRows, stacks: Span, s
 def _spans(lengths: Sequence[int]) -> Sequence[Span]:
     """The rows of each of some pieces of a table."""
     return list(pairwise(np.cumsum([0, *lengths]).tolist()))
-
-
-def _span(part_column: IntArray, part: int) -> Span:
-    """Rows of one part in a column sorted by part."""
-    first, last = np.searchsorted(part_column, [part, part + 1])
-    return int(first), int(last)

@@ -40,6 +40,12 @@ class SymbolTables:
     location_names: Ragged
     function_of_name: IntArray
 
+    def numbered(self, lists: pa.ChunkedArray) -> Ragged:
+        """Locations by hash as locations by number. Raises `CorruptBlock` when one is not there."""
+        flat = lists.combine_chunks()
+        lengths = pc.list_value_length(flat).to_numpy()
+        return Ragged(known_rows(self.location_ids, flat.flatten()), offsets_of(lengths))
+
     @classmethod
     def of(cls, functions: pa.Table, lines: Ragged, display: pa.Array, locations: pa.Table) -> SymbolTables:
         """From numbered functions (sorted by name), each location's functions leaf first, and display names."""
@@ -85,7 +91,7 @@ class PartTrieBuilder:
         Raises `CorruptBlock` when a location is referred to and is not there.
         """
         rows = pa.array(self._part_stacks[part])
-        return self._part(part, self._numbered(self._stacks.column("locations").take(rows)))
+        return self._part(part, self._symbols.numbered(self._stacks.column("locations").take(rows)))
 
     def name_paths(self, part: int, stacks: IntArray) -> Ragged:
         """The names on the paths of some stacks of a part, root first; `SymbolTables` numbers them.
@@ -93,7 +99,7 @@ class PartTrieBuilder:
         Raises `CorruptBlock` when a location is referred to and is not there.
         """
         rows = pa.array(self._part_stacks[part][stacks])
-        paths = self._numbered(self._stacks.column("locations").take(rows)).reversed()
+        paths = self._symbols.numbered(self._stacks.column("locations").take(rows)).reversed()
         names = self._symbols.location_names.take(paths.values)
         return Ragged(names.values, names.offsets[paths.offsets])
 
@@ -106,22 +112,16 @@ class PartTrieBuilder:
         """The function that stands for each name."""
         return self._symbols.function_of_name
 
-    def _numbered(self, lists: pa.ChunkedArray) -> Ragged:
-        """Locations by hash as locations by number."""
-        flat = lists.combine_chunks()
-        lengths = pc.list_value_length(flat).to_numpy()
-        return Ragged(known_rows(self._symbols.location_ids, flat.flatten()), offsets_of(lengths))
-
     def _part(self, part: int, leaf_first: Ragged) -> tuple[pa.Table, pa.Table, pa.Table]:
         ids = self._stacks.column("stack_id").to_numpy()[self._part_stacks[part]]
-        return _part_trie(part, ids, leaf_first.reversed(), self._symbols)
+        return part_trie(part, ids, leaf_first.reversed(), self._symbols)
 
     def all(self) -> PartTries:
         """Those of all parts, one after the other. Raises `CorruptBlock` as `part` does."""
         # A part without stacks goes first, so that a block without parts has its (empty) tables too.
-        leaf_first = self._numbered(self._stacks.column("locations"))
+        leaf_first = self._symbols.numbered(self._stacks.column("locations"))
         no_stacks = Ragged(leaf_first.values[:0], np.zeros(1, np.int64))
-        nothing = _part_trie(0, np.zeros(0, np.uint64), no_stacks, self._symbols)
+        nothing = part_trie(0, np.zeros(0, np.uint64), no_stacks, self._symbols)
         parts = [tuple(table.slice(0, 0) for table in nothing)]
         parts += [self._part(part, leaf_first.take(rows)) for part, rows in enumerate(self._part_stacks)]
         columns = [list(column) for column in zip(*parts, strict=True)]
@@ -134,9 +134,10 @@ def _spans(tables: Sequence[pa.Table]) -> Sequence[tuple[int, int]]:
     return list(pairwise(np.cumsum([0, *map(len, tables)]).tolist()))
 
 
-def _part_trie(
+def part_trie(
     part: int, stack_ids: U64Array, paths: Ragged, symbols: SymbolTables
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """`stacks`, `stacktraces` and `frames` of a part from the root-first paths of its stacks, by location number."""
     trie, node_of_stack = build_trie(paths, len(symbols.location_ids))
     del paths
     frames, frame_of_node = project_trie(

@@ -20,6 +20,30 @@ U64Array = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
+class SeriesFacts:
+    """What the index says of the profiles of each series; times are null where it has none."""
+
+    min_ts: pa.Array
+    max_ts: pa.Array
+    profiles: IntArray
+    samples: IntArray
+
+    @classmethod
+    def of(cls, count: int, series: IntArray, ts: IntArray, n: IntArray) -> SeriesFacts:
+        """Of profiles that are sorted by series and time; `n` samples each."""
+        bounds = np.searchsorted(series, np.arange(count + 1))
+        empty = bounds[1:] == bounds[:-1]
+        last_row = max(len(ts) - 1, 0)
+        padded = ts if len(ts) else np.zeros(1, np.int64)
+        return cls(
+            min_ts=pa.array(padded[np.minimum(bounds[:-1], last_row)], mask=empty),
+            max_ts=pa.array(padded[np.clip(bounds[1:] - 1, 0, last_row)], mask=empty),
+            profiles=np.diff(bounds),
+            samples=np.diff(offsets_of(n)[bounds]),
+        )
+
+
+@dataclass(frozen=True)
 class SampleRows:
     """The two tables without the `block` column, and what index and metadata need of them.
 
@@ -33,10 +57,7 @@ class SampleRows:
     part_samples: Sequence[int]
     profile_part: IntArray
     series_part: IntArray
-    series_min_ts: pa.Array
-    series_max_ts: pa.Array
-    series_profiles: IntArray
-    series_samples: IntArray
+    series: SeriesFacts
 
 
 @dataclass(frozen=True)
@@ -75,9 +96,17 @@ def arrange_samples(
     for part in parts:
         counts += np.bincount(part.owner, minlength=len(counts))
         np.add.at(sums, part.owner, part.value)
-    table = _sample_table(parts)
-    stored = _profile_table(profiles, placed, part_of_series, _Counts(offsets_of(counts)[:-1], counts, sums))
-    return _with_series_facts(stored, table, placed, part_of_series, parts)
+    return SampleRows(
+        profiles=_profile_table(
+            profiles, placed, part_of_series, _Counts(offsets_of(counts)[:-1], counts, sums)
+        ),
+        samples=_sample_table(parts),
+        part_stacks=[part.stacks for part in parts],
+        part_samples=[len(part.value) for part in parts],
+        profile_part=part_of_series[placed.series],
+        series_part=part_of_series,
+        series=SeriesFacts.of(len(part_of_series), placed.series, placed.ts, counts),
+    )
 
 
 @dataclass(frozen=True)
@@ -111,7 +140,7 @@ class _Part:
 def _arrange_part(samples: Collected, span: _Span, labelsets: pa.Table) -> _Part:
     stack, stacks = _number_stacks(samples.stack_row[span.take])
     extras = _extras(samples, span.take, labelsets)
-    owner, stack, value, extras = _sorted_rows(span.owner, stack, samples.value[span.take], extras)
+    owner, stack, value, extras = sorted_rows(span.owner, stack, samples.value[span.take], extras)
     return _Part(owner.astype(np.uint32), stack.astype(np.uint32), value, extras, stacks)
 
 
@@ -177,7 +206,7 @@ def _extras(samples: Collected, take: IntArray, labelsets: pa.Table) -> dict[str
     return extras
 
 
-def _sorted_rows(
+def sorted_rows(
     owner: IntArray, stack: IntArray, value: IntArray, extras: dict[str, pa.Array]
 ) -> tuple[IntArray, IntArray, IntArray, dict[str, pa.Array]]:
     """Order by (profile, stack, extras); rows equal in all of them are summed, and zero sums left out."""
@@ -225,30 +254,3 @@ def _profile_table(
 
 def _as_uuid(ids: pa.Array) -> pa.Array:
     return pa.ExtensionArray.from_storage(pa.uuid(), ids)
-
-
-def _with_series_facts(
-    profiles: pa.Table,
-    samples: pa.Table,
-    placed: _Placed,
-    part_of_series: IntArray,
-    parts: Sequence[_Part],
-) -> SampleRows:
-    series_count = len(part_of_series)
-    bounds = np.searchsorted(placed.series, np.arange(series_count + 1))
-    starts = np.append(profiles.column("start").to_numpy().astype(np.int64), len(samples))
-    empty = bounds[1:] == bounds[:-1]
-    last_row = max(len(placed.ts) - 1, 0)
-    padded = placed.ts if len(placed.ts) else np.zeros(1, np.int64)
-    return SampleRows(
-        profiles=profiles,
-        samples=samples,
-        part_stacks=[part.stacks for part in parts],
-        part_samples=[len(part.value) for part in parts],
-        profile_part=part_of_series[placed.series],
-        series_part=part_of_series,
-        series_min_ts=pa.array(padded[np.minimum(bounds[:-1], last_row)], mask=empty),
-        series_max_ts=pa.array(padded[np.clip(bounds[1:] - 1, 0, last_row)], mask=empty),
-        series_profiles=np.diff(bounds),
-        series_samples=np.diff(starts[bounds]),
-    )

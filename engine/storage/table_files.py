@@ -6,8 +6,9 @@ Samples are delta-packed stack numbers and dictionaries under zstd 1, which meas
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +39,8 @@ _PLAIN = {
 class TableWriter:
     """Takes the rows of one part after the other."""
 
-    def __init__(self, sink: IO[bytes] | pa.NativeFile, name: str, schema: pa.Schema) -> None:
+    def __init__(self, sink: str | pa.NativeFile, name: str, schema: pa.Schema) -> None:
+        """`sink` is a path or an open stream."""
         # Imported where files are written, which questions need not wait for.
         import pyarrow.parquet as pq
 
@@ -67,7 +69,12 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and (self._waiting or not self.rows):
+        if kind is not None:
+            # What went wrong may be the disk, which takes no footer either.
+            with suppress(OSError):
+                self._writer.close()
+            return
+        if self._waiting or not self.rows:
             self._write_waiting()
         self._writer.close()
 

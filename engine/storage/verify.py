@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import xxhash
 
@@ -13,6 +12,7 @@ from ...schema.block import BlockMeta, FileMeta
 from .blocks import StoredBlock, block_path
 from .invariants import broken_invariants
 from .objects_protocol import Objects
+from .spill import work_directory
 
 _PIECE_BYTES = 8 << 20
 
@@ -23,11 +23,11 @@ def broken_promises(objects: Objects, meta: BlockMeta, directory: str) -> Iterat
     Every byte is read from the store itself, whatever caches hold. Files of remote stores are copied into a directory
     of their own below `directory` meanwhile. Raises `StorageError` for a file that cannot be read.
     """
-    with TemporaryDirectory(prefix="verify-", dir=directory) as copies:
+    with work_directory(directory) as copies:
         wrong = False
         for file_name, expected in meta.files.items():
             path = block_path(meta.tenant, meta.ulid, file_name)
-            reason = _difference(objects, path, expected, Path(copies, file_name))
+            reason = _difference(objects, path, expected, copies / file_name)
             if reason:
                 wrong = True
                 yield f"{file_name}: {reason}"
@@ -35,8 +35,8 @@ def broken_promises(objects: Objects, meta: BlockMeta, directory: str) -> Iterat
             yield from broken_invariants(StoredBlock(meta, lambda path: _located(objects, path, copies)))
 
 
-def _located(objects: Objects, path: str, copies: str) -> str:
-    return objects.local_path(path) or str(Path(copies, path.rpartition("/")[2]))
+def _located(objects: Objects, path: str, copies: Path) -> str:
+    return objects.local_path(path) or str(copies / path.rpartition("/")[2])
 
 
 def _difference(objects: Objects, path: str, expected: FileMeta, copy: Path) -> str:

@@ -15,6 +15,7 @@ from flameduck.engine.compaction.plan import MergePolicy, plan_merges
 from flameduck.engine.embedded import StoreDatabase
 from flameduck.engine.execution.inline import InlineExecutor
 from flameduck.engine.ingest.run import ingest, merge_small_blocks
+from flameduck.engine.settings import Settings
 from flameduck.engine.storage.catalog import Catalog
 from flameduck.schema.catalog import BlockEntry, CatalogState
 from flameduck.schema.request import DEFAULT_INGEST
@@ -63,7 +64,7 @@ def block_set(store: Path, catalog: type[Catalog] = Catalog) -> BlockSet:
         assert isinstance(db.database, StoreDatabase)
         blocks = db.database.blocks
         return BlockSet(
-            blocks.objects, catalog(blocks.objects, "anonymous"), "anonymous", blocks._locate, 1 << 20
+            blocks.objects, catalog(blocks.objects, "anonymous"), "anonymous", blocks._locate, Settings()
         )
 
 
@@ -123,7 +124,7 @@ def test_a_merge_keeps_the_copies_out(tmp_path: Path) -> None:
         def live_blocks(self) -> list:  # type: ignore[type-arg]
             return list(self.blocks(stale, None, None).values())
 
-    blind = Blind(second.objects, second.catalog, "anonymous", second._locate, 1 << 20)
+    blind = Blind(second.objects, second.catalog, "anonymous", second._locate, Settings())
     assert ingest(blind, map(made_upload, range(2, 6)), InlineExecutor(), DEFAULT_INGEST).new == 4
     assert cpu_total(tmp_path) == made_total(range(6))
     merge_small_blocks(first, MergePolicy(enough=2))

@@ -58,7 +58,7 @@ class Rig:
         """A tenant's blocks."""
         if tenant not in self._sets:
             catalog = Catalog(self.objects, tenant)
-            self._sets[tenant] = BlockSet(self.objects, catalog, tenant, self._locate, 1 << 30)
+            self._sets[tenant] = BlockSet(self.objects, catalog, tenant, self._locate, Settings())
         return self._sets[tenant]
 
     def commit(self, *numbers: int, tenant: str = TENANT) -> None:

@@ -1,0 +1,243 @@
+"""One part of several blocks merged into one, a piece at a time: memory holds its profiles and stacks, and few samples.
+
+A part is the profiles of one service and one name. They are in one order in every block, so that the samples of a run
+of profiles are a run of rows in each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ...schema import tables
+from ...schema.errors import CorruptBlock
+from ..query.locations import stacks_of_part
+from ..query.opened import OpenBlock
+from ..query.stack_totals import expand_ranges
+from ..storage.sample_rows import id_words, sorted_rows
+from ..storage.stack_lookup import StackLookup
+
+IntArray = npt.NDArray[np.int64]
+
+PIECE_SAMPLES = 1_966_080
+"""Samples that are merged at a time: four row groups."""
+
+AHEAD_SAMPLES = 4 * PIECE_SAMPLES
+"""Samples of all blocks that are decoded before they are needed, since files are decoded a row group at a time."""
+
+
+@dataclass(frozen=True)
+class PartInput:
+    """The part of one block, and what the block's series and label sets are called in the merged one."""
+
+    block: OpenBlock
+    part: int
+    series: IntArray
+    labelsets: IntArray
+
+    @property
+    def profiles(self) -> pa.Table:
+        """Its profiles as they are stored."""
+        return self.block.block.table(
+            "profiles", tables.PROFILES.names, self.block.meta.parts[self.part].profiles
+        )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The profiles of the merged part in order: the input of each, its row among those of all inputs, its samples."""
+
+    source: IntArray
+    row: IntArray
+    series: IntArray
+    ts: IntArray
+    start: IntArray
+    n: IntArray
+    total: IntArray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, rows: IntArray) -> _Kept:
+        return _Kept(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @classmethod
+    def of(cls, stored: pa.Table, source: IntArray, series: IntArray) -> _Kept:
+        """Of profiles that come several times, the one of the first input."""
+        ts, start, n, total = (
+            stored.column(name).to_numpy().astype(np.int64) for name in ("ts", "start", "n", "total")
+        )
+        every = cls(source, np.arange(len(source)), series, ts, start, n, total)
+        key = (series, ts, *id_words(stored.column("profile_id").combine_chunks().storage))
+        order = np.lexsort((source, *reversed(key)))
+        is_new = np.append(True, np.logical_or.reduce([k[order][1:] != k[order][:-1] for k in key]))
+        return every.take(order[is_new[: len(order)]])
+
+
+class PartMerge:
+    """Merges one part. `pieces` is to be read once, to its end; then `profiles` says what was written."""
+
+    def __init__(self, inputs: Sequence[PartInput], extras: Sequence[str]) -> None:
+        """`extras` are the nullable columns of samples that the merged block has."""
+        self._inputs = inputs
+        self._extras = extras
+        stored = [one.profiles for one in inputs]
+        self._stored = pa.concat_tables(stored).combine_chunks()
+        lengths = [len(one) for one in stored]
+        series = [
+            one.series[table.column("series").to_numpy()] for one, table in zip(inputs, stored, strict=True)
+        ]
+        self._kept = _Kept.of(
+            self._stored, np.repeat(np.arange(len(inputs)), lengths), np.concatenate(series)
+        )
+        self._n = np.zeros(len(self._kept), np.int64)
+        self.stacks, self._stack_of = self._numbered_stacks()
+
+    @property
+    def most_samples(self) -> int:
+        """How many there will be at most: rows that are equal become one."""
+        return int(self._kept.n.sum())
+
+    @property
+    def copies(self) -> int:
+        """Profiles that came before and were left out."""
+        return len(self._stored) - len(self._kept)
+
+    def _numbered_stacks(self) -> tuple[pa.Table, Sequence[IntArray]]:
+        """The stacks that are used, the most used first; and for each input the number of each of its stacks."""
+        known = StackLookup()
+        ids = []
+        for one in self._inputs:
+            stacks = stacks_of_part(one.block, one.part)
+            known.add(stacks)
+            ids.append(stacks.column("stack_id").to_numpy())
+        rows = [known.rows_of(some) for some in ids]
+        uses = np.zeros(len(known.table()), np.int64)
+        for source, row in enumerate(rows):
+            for stack in self._stacks_in_use(source):
+                uses += np.bincount(row[stack], minlength=len(uses))
+        by_use = np.argsort(-uses, kind="stable")[: np.count_nonzero(uses)]
+        number = np.full(len(uses), -1, np.int64)
+        number[by_use] = np.arange(len(by_use))
+        return known.table().take(pa.array(by_use)), [number[row] for row in rows]
+
+    def _stacks_in_use(self, source: int) -> Iterator[npt.NDArray[np.uint32]]:
+        reader = _SampleReader(self._inputs[source], ("stack",), AHEAD_SAMPLES)
+        mine = np.flatnonzero(self._kept.source == source)
+        for run in _runs(self._kept.n[mine]):
+            chosen = self._kept.take(mine[run])
+            samples, _ = reader.of(chosen)
+            yield samples.column("stack").to_numpy()
+
+    def pieces(self) -> Iterator[pa.Table]:
+        """The samples in their final order: `profile`, which counts the part's, `stack`, `value` and the extras."""
+        columns = ("stack", "value", *self._extras)
+        readers = [_SampleReader(one, columns, AHEAD_SAMPLES // len(self._inputs)) for one in self._inputs]
+        for run in _runs(self._kept.n):
+            yield self._piece(readers, run)
+
+    def _piece(self, readers: Sequence[_SampleReader], run: slice) -> pa.Table:
+        owners: list[IntArray] = []
+        stacks: list[IntArray] = []
+        found: list[pa.Table] = []
+        for source, reader in enumerate(readers):
+            mine = np.flatnonzero(self._kept.source[run] == source) + run.start
+            if len(mine):
+                samples, owner = reader.of(self._kept.take(mine))
+                owners.append(mine[owner])
+                stacks.append(self._stack_of[source][samples.column("stack").to_numpy()])
+                found.append(self._with_extras(source, samples))
+        table = pa.concat_tables(found).combine_chunks()
+        value = table.column("value").to_numpy()
+        extras = {name: table.column(name).combine_chunks() for name in self._extras}
+        owner, stack, value, extras = sorted_rows(
+            np.concatenate(owners), np.concatenate(stacks), value, extras
+        )
+        self._check(run, owner, value)
+        return pa.table({"profile": owner, "stack": stack.astype(np.uint32), "value": value, **extras})
+
+    def _with_extras(self, source: int, samples: pa.Table) -> pa.Table:
+        """The values, and all extras of the merged part under its numbers, null where the input has none."""
+        columns = {"value": samples.column("value")}
+        for name in self._extras:
+            kind = tables.SAMPLE_EXTRAS.field(name).type
+            column = samples.column(name) if name in samples.column_names else pa.nulls(len(samples), kind)
+            if name == "labelset" and name in samples.column_names:
+                column = pa.array(self._inputs[source].labelsets, kind).take(column.combine_chunks())
+            columns[name] = column
+        return pa.table(columns)
+
+    def _check(self, run: slice, owner: IntArray, value: IntArray) -> None:
+        """Remember how many samples each profile has now. Raises `CorruptBlock` where they do not add up."""
+        local = owner - run.start
+        kept = self._kept.take(np.arange(run.start, run.stop))
+        self._n[run] = np.bincount(local, minlength=len(kept))
+        sums = np.zeros(len(kept), np.int64)
+        np.add.at(sums, local, value)
+        wrong = np.flatnonzero(sums != kept.total)
+        if len(wrong):
+            first = int(wrong[0])
+            ulid = self._inputs[int(kept.source[first])].block.ulid
+            raise CorruptBlock(
+                f"block {ulid}: the samples of a profile at {int(kept.ts[first])} ns add up to {int(sums[first])}, "
+                f"and it says {int(kept.total[first])}"
+            )
+
+    @property
+    def samples_of_profiles(self) -> IntArray:
+        """How many samples each profile has, once all pieces were read."""
+        return self._n
+
+    @property
+    def series(self) -> IntArray:
+        """The series of each profile, in order."""
+        return self._kept.series
+
+    @property
+    def ts(self) -> IntArray:
+        """The time of each profile, in order."""
+        return self._kept.ts
+
+    def profiles(self) -> pa.Table:
+        """The profiles as they are stored, but for the numbers of parts, series and samples."""
+        return self._stored.take(pa.array(self._kept.row))
+
+
+class _SampleReader:
+    """The samples of one input, read in the order of its profiles."""
+
+    def __init__(self, one: PartInput, columns: Sequence[str], ahead: int) -> None:
+        self._block = one.block.block
+        known = ("stack", "value", *one.block.meta.sample_extras)
+        self._columns = [name for name in columns if name in known]
+        self._end = one.block.meta.parts[one.part].samples[1]
+        self._ahead = ahead
+        self._first = self._last = 0
+        self._held = pa.table({})
+
+    def of(self, profiles: _Kept) -> tuple[pa.Table, IntArray]:
+        """The samples of some profiles, and which of these each is of."""
+        low, high = int(profiles.start[0]), int(profiles.start[-1] + profiles.n[-1])
+        if low < self._first or high > self._last:
+            self._first, self._last = low, min(max(high, low + self._ahead), self._end)
+            self._held = self._block.table("samples", self._columns, (self._first, self._last))
+        samples = self._held.slice(low - self._first, high - low)
+        owner = np.repeat(np.arange(len(profiles)), profiles.n)
+        if len(owner) == len(samples):
+            return samples, owner
+        rows, owner = expand_ranges(profiles.start - low, profiles.n)
+        return samples.take(pa.array(rows)), owner
+
+
+def _runs(n: IntArray) -> Iterator[slice]:
+    """Runs of profiles with about `PIECE_SAMPLES` samples each; a larger profile is one alone."""
+    ends = np.cumsum(n)
+    first, before = 0, 0
+    while first < len(n):
+        last = max(int(np.searchsorted(ends, before + PIECE_SAMPLES, side="right")), first + 1)
+        yield slice(first, last)
+        first, before = last, int(ends[last - 1])
