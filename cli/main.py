@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "labels": "Label names, the values of one, or whole label sets.",
     "types": "The profile types that are there.",
     "blocks": "The blocks of a store: list, show, verify.",
+    "compact": "Few large blocks out of many small ones; copies go.",
     "export": "Write profiles as pprof, folded, speedscope, dot, Parquet ...",
     "serve": "The server that agents push to and Grafana asks.",
     "access": "Tokens and passwords for the server's access file.",

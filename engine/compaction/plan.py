@@ -24,9 +24,10 @@ class MergePolicy:
 
 @dataclass(frozen=True)
 class MergeJob:
-    """Blocks to turn into one."""
+    """Blocks to turn into one of a level; None: the highest among them."""
 
     ulids: tuple[str, ...]
+    level: int | None = None
 
 
 def plan_merges(entries: Iterable[BlockEntry], policy: MergePolicy) -> tuple[MergeJob, ...]:

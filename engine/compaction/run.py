@@ -7,17 +7,56 @@ is killed, or loses to another, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
 
 from ...schema.block import BlockMeta
-from ...schema.errors import CorruptBlock
+from ...schema.catalog import entry_of
+from ...schema.errors import CommitConflict, CorruptBlock
 from ..query.opened import OpenBlock
 from ..storage.blocks import put_block
 from ..storage.builder import BlockBuilder
+from ..storage.catalog import Catalog
 from ..storage.layout import BlockOrigin, BlockTables
 from ..storage.objects import Objects
 from ..storage.spill import work_directory
+from .plan import MergeJob, MergePolicy, plan_merges
 from .stream import merge_into
 from .unpack import unpack
+
+DEFAULT_POLICY = MergePolicy()
+
+
+class BlockStore(Protocol):
+    """Where blocks go, and which are there."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose blocks these are."""
+        ...
+
+    @property
+    def objects(self) -> Objects:
+        """The files."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """The commits."""
+        ...
+
+    @property
+    def spill_directory(self) -> str:
+        """Where blocks are made before they are put into place."""
+        ...
+
+    def live_blocks(self) -> Sequence[OpenBlock]:
+        """The blocks of the newest catalog version."""
+        ...
+
+    def block(self, ulid: str) -> OpenBlock:
+        """One block, in the catalog or not."""
+        ...
 
 
 def merge_blocks(blocks: Sequence[OpenBlock], origin: BlockOrigin) -> BlockTables:
@@ -34,13 +73,28 @@ def merge_blocks(blocks: Sequence[OpenBlock], origin: BlockOrigin) -> BlockTable
     return built
 
 
-def write_merged(objects: Objects, blocks: Sequence[OpenBlock], ulid: str, spill_directory: str) -> BlockMeta:
-    """Merge and write; the new block still has to be committed in place of the old ones.
+def replace_blocks(store: BlockStore, job: MergeJob, reason: str) -> BlockMeta:
+    """Run a job: write the one block and commit it in place of the others.
 
-    Raises `CorruptBlock` when the sums do not add up, and `Unavailable` when a disk or the store is in the way.
+    Raises `CommitConflict` when another process was first, `CorruptBlock` when the sums do not add up, and
+    `Unavailable` when a disk or the store is in the way. Whatever it raises, the catalog is as before, or the job done.
     """
-    level = max(block.meta.level for block in blocks)
-    parents = tuple(block.ulid for block in blocks)
-    origin = BlockOrigin(ulid, blocks[0].meta.tenant, level, parents)
-    with work_directory(spill_directory) as directory:
-        return put_block(objects, merge_into(directory, blocks, origin), directory)
+    from ulid import ULID
+
+    blocks = [store.block(ulid) for ulid in job.ulids]
+    level = max(block.meta.level for block in blocks) if job.level is None else job.level
+    origin = BlockOrigin(str(ULID()), store.tenant, level, job.ulids)
+    with work_directory(store.spill_directory) as directory:
+        meta = put_block(store.objects, merge_into(directory, blocks, origin), directory)
+    store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason=reason)
+    return meta
+
+
+def merge_small_blocks(store: BlockStore, policy: MergePolicy = DEFAULT_POLICY) -> None:
+    """Turn many small blocks into few, so that ingesting file by file costs readers little.
+
+    Where another process does the same, one of the two commits and the other's work is dropped.
+    """
+    for job in plan_merges([entry_of(block.meta) for block in store.live_blocks()], policy):
+        with suppress(CommitConflict):
+            replace_blocks(store, job, "merge")

@@ -7,25 +7,20 @@ sees, and the rerun stores what is missing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from ...schema.catalog import entry_of
-from ...schema.errors import CommitConflict, StorageError
+from ...schema.errors import StorageError
 from ...schema.profile import NormalisedBatch, Upload
 from ...schema.request import IngestOptions, IngestReport, Refused
-from ..compaction.plan import MergePolicy, plan_merges
-from ..compaction.run import write_merged
+from ..compaction.plan import MergePolicy
+from ..compaction.run import BlockStore, merge_small_blocks
 from ..execution import Death, Executor
-from ..query.opened import OpenBlock
 from ..storage.blocks import write_block
 from ..storage.builder import BlockBuilder
-from ..storage.catalog import Catalog
 from ..storage.layout import BlockOrigin
-from ..storage.objects import Objects
 from .decode import DecodeLimits, Outcome, decode_and_normalise, group_uploads
 from .known import KnownProfiles, without_profiles
 
@@ -43,39 +38,6 @@ class IngestBounds:
 
 
 DEFAULT_BOUNDS = IngestBounds()
-DEFAULT_POLICY = MergePolicy()
-
-
-class Store(Protocol):
-    """Where blocks go, and which are there."""
-
-    @property
-    def tenant(self) -> str:
-        """Whose blocks these are."""
-        ...
-
-    @property
-    def objects(self) -> Objects:
-        """The files."""
-        ...
-
-    @property
-    def catalog(self) -> Catalog:
-        """The commits."""
-        ...
-
-    @property
-    def spill_directory(self) -> str:
-        """Where blocks are made before they are put into place."""
-        ...
-
-    def live_blocks(self) -> Sequence[OpenBlock]:
-        """The blocks of the newest catalog version."""
-        ...
-
-    def block(self, ulid: str) -> OpenBlock:
-        """One block, in the catalog or not."""
-        ...
 
 
 @dataclass
@@ -90,7 +52,7 @@ class _Tally:
 
 
 def ingest(
-    store: Store,
+    store: BlockStore,
     uploads: Iterable[Upload],
     executor: Executor,
     options: IngestOptions,
@@ -187,7 +149,7 @@ def _add(
     builder.add(without_profiles(batch, stored), continues)
 
 
-def _cut(store: Store, builder: BlockBuilder, known: KnownProfiles, tally: _Tally) -> BlockBuilder:
+def _cut(store: BlockStore, builder: BlockBuilder, known: KnownProfiles, tally: _Tally) -> BlockBuilder:
     """Write and commit what was collected; returns an empty builder."""
     if builder.profiles:
         built = builder.build(BlockOrigin(_new_ulid(), store.tenant))
@@ -206,22 +168,9 @@ def _new_ulid() -> str:
     return str(ULID())
 
 
-def _tidy_up(store: Store, bounds: IngestBounds, tally: _Tally) -> None:
+def _tidy_up(store: BlockStore, bounds: IngestBounds, tally: _Tally) -> None:
     """Merge small blocks. What was ingested is stored already, so a failure is but a warning."""
     try:
         merge_small_blocks(store, MergePolicy(max_samples=bounds.max_samples))
     except StorageError as error:
         tally.warnings.append(f"small blocks were not merged: {error}")
-
-
-def merge_small_blocks(store: Store, policy: MergePolicy = DEFAULT_POLICY) -> None:
-    """Turn many small blocks into few, so that ingesting file by file costs readers little.
-
-    Where another process does the same, one of the two commits and the other's work is dropped.
-    """
-    blocks = {block.ulid: block for block in store.live_blocks()}
-    for job in plan_merges([entry_of(block.meta) for block in blocks.values()], policy):
-        inputs = [blocks[ulid] for ulid in job.ulids]
-        meta = write_merged(store.objects, inputs, _new_ulid(), store.spill_directory)
-        with suppress(CommitConflict):
-            store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason="merge")

@@ -13,8 +13,8 @@ from threading import Event, Lock, Thread
 from ...schema.errors import FlameduckError
 from ..block_set import BlockSet
 from ..compaction.plan import MergePolicy, plan_merges
+from ..compaction.run import merge_small_blocks
 from ..execution.start import give_memory_back
-from ..ingest.run import merge_small_blocks
 from .metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from pathlib import Path
 from threading import Event
 
 import flameduck
+from flameduck.engine.compaction.run import merge_small_blocks
 from flameduck.engine.connection import Connection
 from flameduck.engine.embedded import StoreDatabase, open_embedded
-from flameduck.engine.ingest.run import merge_small_blocks
 from flameduck.engine.query.run import answer
 from flameduck.engine.query.snapshot import Snapshot
 from flameduck.engine.query.sql_face import run_sql

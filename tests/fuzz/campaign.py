@@ -17,9 +17,9 @@ from pathlib import Path
 
 import flameduck
 from flameduck.engine.compaction.plan import MergePolicy
+from flameduck.engine.compaction.run import merge_small_blocks
 from flameduck.engine.connection import Connection
 from flameduck.engine.embedded import StoreDatabase
-from flameduck.engine.ingest.run import merge_small_blocks
 from flameduck.schema.profile import Rules, Upload
 from flameduck.schema.request import IngestOptions
 from tests.engine.ingest.made_profiles import START_NS, made_profile, made_total, made_upload

@@ -12,9 +12,10 @@ import pytest
 import flameduck
 from flameduck.engine.block_set import BlockSet
 from flameduck.engine.compaction.plan import MergePolicy, plan_merges
+from flameduck.engine.compaction.run import merge_small_blocks
 from flameduck.engine.embedded import StoreDatabase
 from flameduck.engine.execution.inline import InlineExecutor
-from flameduck.engine.ingest.run import ingest, merge_small_blocks
+from flameduck.engine.ingest.run import ingest
 from flameduck.engine.settings import Settings
 from flameduck.engine.storage.catalog import Catalog
 from flameduck.schema.catalog import BlockEntry, CatalogState

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,62 +15,23 @@ from ulid import ULID
 import flameduck
 from flameduck.engine.compaction import part as parts
 from flameduck.engine.compaction.plan import MergePolicy
+from flameduck.engine.compaction.run import merge_small_blocks
 from flameduck.engine.compaction.stream import merge_into
 from flameduck.engine.embedded import StoreDatabase
-from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
-from flameduck.engine.ingest.run import merge_small_blocks
 from flameduck.engine.query.opened import OpenBlock
 from flameduck.engine.storage import spill
-from flameduck.engine.storage.blocks import MemoryBlock, write_block
-from flameduck.engine.storage.builder import BlockBuilder
-from flameduck.engine.storage.catalog import Catalog
+from flameduck.engine.storage.blocks import MemoryBlock
 from flameduck.engine.storage.layout import BlockOrigin, BlockTables
-from flameduck.engine.storage.objects import open_objects
-from flameduck.schema.catalog import entry_of
 from flameduck.schema.errors import CorruptBlock, Unavailable
-from flameduck.schema.profile import Upload
-from flameduck.schema.proto import profile_pb2
-from tests.engine.ingest.made_profiles import START_NS, STEP_NS, answers, made_profile, problems
+from tests.engine.compaction.made_blocks import Made, built, store_of
+from tests.engine.ingest.made_profiles import answers, problems
 
-# A profile is its number, the tick that it is of, its service, and whether its samples have labels: several of one
-# tick and service are twins of one nanosecond.
-Made = tuple[int, int, str, bool]
 profiles = st.lists(
     st.tuples(st.integers(0, 20), st.integers(0, 3), st.sampled_from(["cart", "checkout"]), st.booleans()),
     min_size=1,
     max_size=8,
     unique=True,
 )
-
-
-def upload(made: Made) -> Upload:
-    number, tick, service, labelled = made
-    profile = profile_pb2.Profile.FromString(made_profile(number))
-    profile.time_nanos = START_NS + tick * STEP_NS
-    if labelled:
-        profile.string_table.extend([b"thread", b"one", b"two"])
-        key = len(profile.string_table) - 3
-        for at, sample in enumerate(profile.sample):
-            sample.label.add(key=key, str=key + 1 + at % 2)
-    return Upload(
-        profile.SerializeToString(), {"service_name": service, "pod": f"pod-{number % 3}"}, str(made)
-    )
-
-
-def built(some: Sequence[Made]) -> BlockTables:
-    outcome = decode_and_normalise([upload(made) for made in some], DecodeLimits())
-    assert not outcome.refused
-    builder = BlockBuilder()
-    for batch, continues in outcome.batches:
-        builder.add(batch, continues)
-    return builder.build(BlockOrigin(str(ULID()), "anonymous", level=0))
-
-
-def store_of(directory: Path, blocks: Sequence[Sequence[Made]]) -> Path:
-    objects = open_objects(str(directory))
-    metas = [write_block(objects, built(some)) for some in blocks]
-    Catalog(objects, "anonymous").commit([entry_of(meta) for meta in metas], [], "test")
-    return directory
 
 
 def merge_all(store: Path) -> None:
