@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ..engine.inspection import Inspection
+    from ..engine.upkeep import Upkeep
     from ..schema.block import BlockMeta
     from ..schema.request import Rows
 
@@ -104,6 +105,82 @@ def verify_blocks(ulids: tuple[str, ...], store: StoreOptions, output: OutputOpt
     write_table(pa.table(columns), output, _show_verdicts)
 
 
+@command.command("reindex")
+@click.option("--yes", is_flag=True, help="Do it; without, only show what the catalog would name.")
+@only_store_options
+@output_options()
+def reindex_blocks(yes: bool, store: StoreOptions, output: OutputOptions) -> None:
+    """Rebuild the catalog from the blocks that are there, where its log was lost or broken.
+
+    Blocks that are not whole, and those that others were merged from, are left out. Nothing else may write to the
+    store meanwhile. A block that was written and never committed comes to light.
+
+    \b
+    Example:
+      flameduck blocks reindex
+      flameduck blocks reindex --yes
+    """
+    import pyarrow as pa
+
+    listed = _upkeep(store).reindex(yes)
+    columns = {
+        "ulid": pa.array([one.ulid for one in listed], pa.string()),
+        "profiles": pa.array([one.profiles for one in listed], pa.int64()),
+        "size_bytes": pa.array([one.size_bytes for one in listed], pa.int64()),
+        "live": pa.array([not one.reason for one in listed], pa.bool_()),
+        "reason": pa.array([one.reason for one in listed], pa.string()),
+    }
+    write_table(pa.table(columns), output, _show_listed)
+    if not yes:
+        click.echo("nothing was changed: --yes makes the catalog so", err=True)
+
+
+@command.command("sweep")
+@click.option("--yes", is_flag=True, help="Do it; without, only show what would be removed.")
+@click.option(
+    "--older",
+    default="24h",
+    show_default=True,
+    metavar="DURATION",
+    help="Leave what was begun, or ceased to be named, within this time: it may yet be committed, or is being read.",
+)
+@only_store_options
+@output_options()
+def sweep_blocks(yes: bool, older: str, store: StoreOptions, output: OutputOptions) -> None:
+    """Remove the files of blocks that the catalog does not name: left by writers that were killed, or replaced.
+
+    Exit code 1 when some cannot be removed.
+
+    \b
+    Example:
+      flameduck blocks sweep
+      flameduck blocks sweep --older 2h --yes
+    """
+    import pyarrow as pa
+
+    from ..schema.times import parse_duration_ns
+
+    removed = list(_upkeep(store).sweep(parse_duration_ns(older), yes))
+    if any(one.problem for one in removed):
+        click.get_current_context().meta[EXIT_CODE] = 1
+    columns = {
+        "ulid": pa.array([one.block.ulid for one in removed], pa.string()),
+        "files": pa.array([len(one.block.files) for one in removed], pa.int64()),
+        "size_bytes": pa.array([one.block.size_bytes for one in removed], pa.int64()),
+        "removed": pa.array([yes and not one.problem for one in removed], pa.bool_()),
+        "problem": pa.array([one.problem for one in removed], pa.string()),
+    }
+    write_table(pa.table(columns), output, _show_removed)
+    if removed and not yes:
+        click.echo("nothing was removed: --yes does it", err=True)
+
+
+def _upkeep(store: StoreOptions) -> Upkeep:
+    from ..engine.upkeep import Upkeep
+
+    return Upkeep(existing_store(store.store), store.tenant)
+
+
 def _inspect(store: StoreOptions) -> Inspection:
     from ..engine.inspection import Inspection
     from ..engine.settings import load_settings
@@ -134,6 +211,32 @@ def _show_verdicts(table: pa.Table) -> Shown:
         for row in table.to_pylist()
     ]
     return Shown(["ulid", "size", "verdict"], rows, [False, True, False])
+
+
+def _show_listed(table: pa.Table) -> Shown:
+    rows = [
+        [
+            row["ulid"],
+            f"{row['profiles']:,}",
+            format_value(row["size_bytes"], "bytes"),
+            row["reason"] or "live",
+        ]
+        for row in table.to_pylist()
+    ]
+    return Shown(["ulid", "profiles", "size", "verdict"], rows, [False, True, True, False])
+
+
+def _show_removed(table: pa.Table) -> Shown:
+    rows = [
+        [
+            row["ulid"],
+            str(row["files"]),
+            format_value(row["size_bytes"], "bytes"),
+            row["problem"] or ("removed" if row["removed"] else "to be removed"),
+        ]
+        for row in table.to_pylist()
+    ]
+    return Shown(["ulid", "files", "size", "verdict"], rows, [False, True, True, False])
 
 
 def _describe(meta: BlockMeta) -> list[str]:

@@ -115,6 +115,18 @@ class Catalog:
                 attempt = min(attempt + 1, 10)
         raise Unavailable(f"{self._prefix}: commits of others won for {COMMIT_TIMEOUT_S:.0f} s")
 
+    def removed_since(self, time_ns: int) -> frozenset[str]:
+        """The blocks that were removed at a time or later. Raises `CorruptBlock` when an entry cannot be read."""
+        removed: set[str] = set()
+        version = self.load().version
+        while version > 0:
+            entries = self._entries_from(max(version - _READ_AHEAD, 0) + 1, min(version, _READ_AHEAD))
+            removed.update(ulid for entry in entries if entry.time_ns >= time_ns for ulid in entry.removed)
+            if not entries or any(entry.time_ns < time_ns or entry.resets for entry in entries):
+                break
+            version -= _READ_AHEAD
+        return frozenset(removed)
+
     def reindex(self, metas: Iterable[BlockMeta]) -> CatalogState:
         """Make the live blocks those of `metas`, but for blocks that others of them were merged from.
 

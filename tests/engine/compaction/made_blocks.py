@@ -7,6 +7,10 @@ from pathlib import Path
 
 from ulid import ULID
 
+import flameduck
+from flameduck.engine.compaction.plan import MergePolicy
+from flameduck.engine.compaction.run import merge_small_blocks
+from flameduck.engine.embedded import StoreDatabase
 from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
 from flameduck.engine.storage.blocks import write_block
 from flameduck.engine.storage.builder import BlockBuilder
@@ -56,3 +60,10 @@ def store_of(directory: Path, blocks: Sequence[Sequence[Made]], step_ns: int = S
     metas = [write_block(objects, built(some, step_ns)) for some in blocks]
     Catalog(objects, "anonymous").commit([entry_of(meta) for meta in metas], [], "test")
     return directory
+
+
+def merge_all(store: Path) -> None:
+    """Turn all blocks into one."""
+    with flameduck.open(store) as db:
+        assert isinstance(db.database, StoreDatabase)
+        merge_small_blocks(db.database.blocks, MergePolicy(enough=1))

@@ -142,6 +142,12 @@ def test_kill_at_random_moments(tmp_path: Path, kills: int) -> None:
     finished(start(store))
     assert answers(store, START_NS) == expected
     assert list((store / "spill").iterdir()) == []
+    swept = command("blocks", "sweep", "--store", store, "--older", "0s", "--yes")
+    assert swept.returncode == 0, swept.stderr
+    assert [path.name for path in (store / "anonymous" / "blocks").iterdir()] == [
+        block_rows(store)[0]["ulid"]
+    ]
+    assert answers(store, START_NS) == expected
 
 
 def finished(process: subprocess.Popen[bytes]) -> None:

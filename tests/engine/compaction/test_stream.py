@@ -14,16 +14,13 @@ from ulid import ULID
 
 import flameduck
 from flameduck.engine.compaction import part as parts
-from flameduck.engine.compaction.plan import MergePolicy
-from flameduck.engine.compaction.run import merge_small_blocks
 from flameduck.engine.compaction.stream import merge_into
-from flameduck.engine.embedded import StoreDatabase
 from flameduck.engine.query.opened import OpenBlock
 from flameduck.engine.storage import spill
 from flameduck.engine.storage.blocks import MemoryBlock
 from flameduck.engine.storage.layout import BlockOrigin, BlockTables
 from flameduck.schema.errors import CorruptBlock, Unavailable
-from tests.engine.compaction.made_blocks import Made, built, store_of
+from tests.engine.compaction.made_blocks import Made, built, merge_all, store_of
 from tests.engine.ingest.made_profiles import answers, problems
 
 profiles = st.lists(
@@ -32,12 +29,6 @@ profiles = st.lists(
     max_size=8,
     unique=True,
 )
-
-
-def merge_all(store: Path) -> None:
-    with flameduck.open(store) as db:
-        assert isinstance(db.database, StoreDatabase)
-        merge_small_blocks(db.database.blocks, MergePolicy(enough=1))
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,0 +1,55 @@
+"""A catalog from the blocks themselves, where its log was lost or broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ...schema.block import BlockMeta
+from ...schema.errors import CorruptBlock, ObjectMissing
+from .block_directories import BlockDirectory, find_blocks
+from .blocks import block_path, read_meta
+from .objects_protocol import Objects
+
+_AT_A_TIME = 16
+
+
+@dataclass(frozen=True)
+class FoundBlocks:
+    """The blocks that are whole as far as names and sizes tell, and why others are not."""
+
+    metas: Sequence[BlockMeta]
+    left_out: Mapping[str, str]
+
+
+def read_metas(objects: Objects, tenant: str) -> FoundBlocks:
+    """The metadata of every block of a tenant. Raises `StorageError` when the store cannot be read."""
+    found = find_blocks(objects, tenant)
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        results = list(threads.map(lambda block: _read(objects, tenant, block), found))
+    metas = [result for result in results if isinstance(result, BlockMeta)]
+    left_out = {
+        block.ulid: result for block, result in zip(found, results, strict=True) if isinstance(result, str)
+    }
+    return FoundBlocks(metas, left_out)
+
+
+def _read(objects: Objects, tenant: str, block: BlockDirectory) -> BlockMeta | str:
+    """The metadata, or what is wrong with the block."""
+    try:
+        meta = read_meta(objects, tenant, block.ulid)
+    except ObjectMissing:
+        return "it has no meta.json: it was not written to its end"
+    except CorruptBlock as error:
+        return str(error)
+    if (meta.tenant, meta.ulid) != (tenant, block.ulid):
+        return f"its meta.json is that of block {meta.ulid} of {meta.tenant}"
+    sizes = {file.path: file.size_bytes for file in block.files}
+    for name, expected in meta.files.items():
+        size_bytes = sizes.get(block_path(tenant, block.ulid, name))
+        if size_bytes is None:
+            return f"{name} is not there"
+        if size_bytes != expected.size_bytes:
+            return f"{name} has {size_bytes} bytes instead of {expected.size_bytes}"
+    return meta

@@ -1,0 +1,76 @@
+"""What operators do to the blocks of a store: rebuild a catalog that was lost, and remove what nothing refers to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..schema.catalog import live_blocks
+from ..schema.errors import StorageError
+from .storage.block_directories import BlockDirectory, find_leftovers, remove_leftover
+from .storage.catalog import Catalog
+from .storage.objects import open_objects
+from .storage.reindex import read_metas
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A block that is there, and whether a rebuilt catalog names it; if not, why."""
+
+    ulid: str
+    profiles: int
+    size_bytes: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A block that was removed, or would be; with a reason where that failed."""
+
+    block: BlockDirectory
+    problem: str = ""
+
+
+class Upkeep:
+    """The blocks of one tenant of a store."""
+
+    def __init__(self, store: str, tenant: str) -> None:
+        self._objects = open_objects(store)
+        self._tenant = tenant
+        self._catalog = Catalog(self._objects, tenant)
+
+    def reindex(self, act: bool) -> Sequence[Listed]:
+        """Make the live blocks those that are whole and that no other was merged from; without `act`, only say which.
+
+        To be run alone: a block that is committed meanwhile is forgotten. Raises `StorageError`.
+        """
+        found = read_metas(self._objects, self._tenant)
+        if act:
+            self._catalog.reindex(found.metas)
+        live = {entry.ulid for entry in live_blocks(found.metas)}
+        children = {parent: meta.ulid for meta in found.metas for parent in meta.parents}
+        whole = [
+            Listed(
+                meta.ulid,
+                meta.profiles,
+                meta.size_bytes,
+                "" if meta.ulid in live else f"merged into {children[meta.ulid]}",
+            )
+            for meta in found.metas
+        ]
+        return [*whole, *(Listed(ulid, 0, 0, reason) for ulid, reason in found.left_out.items())]
+
+    def sweep(self, older_ns: int, act: bool) -> Iterator[Removed]:
+        """Remove blocks that are not live and have not been for so long; without `act`, only say which.
+
+        One that cannot be removed is told, and the others are. Raises `StorageError` when they cannot be found.
+        """
+        for block in find_leftovers(self._objects, self._catalog, self._tenant, time.time_ns() - older_ns):
+            problem = ""
+            if act:
+                try:
+                    remove_leftover(self._objects, self._tenant, block)
+                except StorageError as error:
+                    problem = str(error)
+            yield Removed(block, problem)
