@@ -15,29 +15,27 @@ import pyarrow as pa
 
 from ...schema import tables
 from ...schema.errors import CorruptBlock
-from ..query.locations import stacks_of_part
-from ..query.opened import OpenBlock
+from ..query.opened import OpenBlock, PartStacks
 from ..query.stack_totals import expand_ranges
 from ..storage.sample_rows import id_words, sorted_rows
-from ..storage.stack_lookup import StackLookup
+from .tries import MergedTries, merge_tries, pruned, with_symbols
 
 IntArray = npt.NDArray[np.int64]
+U64Array = npt.NDArray[np.uint64]
 
 PIECE_SAMPLES = 1_966_080
 """Samples that are merged at a time: four row groups."""
 
-AHEAD_SAMPLES = 4 * PIECE_SAMPLES
-"""Samples of all blocks that are decoded before they are needed, since files are decoded a row group at a time."""
-
 
 @dataclass(frozen=True)
 class PartInput:
-    """The part of one block, and what the block's series and label sets are called in the merged one."""
+    """The part of one block, and the numbers in the merged one of the block's series, label sets and locations."""
 
     block: OpenBlock
     part: int
     series: IntArray
     labelsets: IntArray
+    locations: IntArray
 
     @property
     def profiles(self) -> pa.Table:
@@ -45,6 +43,11 @@ class PartInput:
         return self.block.block.table(
             "profiles", tables.PROFILES.names, self.block.meta.parts[self.part].profiles
         )
+
+    @property
+    def stacks(self) -> PartStacks:
+        """Its stacks, over the locations of the merged block."""
+        return with_symbols(self.block.read_stacks(self.part), self.locations)
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ class _Kept:
 class PartMerge:
     """Merges one part. `pieces` is to be read once, to its end; then `profiles` says what was written."""
 
-    def __init__(self, inputs: Sequence[PartInput], extras: Sequence[str]) -> None:
-        """`extras` are the nullable columns of samples that the merged block has."""
+    def __init__(self, inputs: Sequence[PartInput], extras: Sequence[str], location_ids: U64Array) -> None:
+        """`extras` are the nullable columns of samples that the merged block has, `location_ids` its locations."""
         self._inputs = inputs
         self._extras = extras
         stored = [one.profiles for one in inputs]
@@ -95,7 +98,9 @@ class PartMerge:
             self._stored, np.repeat(np.arange(len(inputs)), lengths), np.concatenate(series)
         )
         self._n = np.zeros(len(self._kept), np.int64)
-        self.stacks, self._stack_of = self._numbered_stacks()
+        self._number_stacks(
+            merge_tries([one.block.ulid for one in inputs], [one.stacks for one in inputs], location_ids)
+        )
 
     @property
     def most_samples(self) -> int:
@@ -107,47 +112,42 @@ class PartMerge:
         """Profiles that came before and were left out."""
         return len(self._stored) - len(self._kept)
 
-    def _numbered_stacks(self) -> tuple[pa.Table, Sequence[IntArray]]:
-        """The stacks that are used, the most used first; and for each input the number of each of its stacks."""
-        known = StackLookup()
-        ids = []
-        for one in self._inputs:
-            stacks = stacks_of_part(one.block, one.part)
-            known.add(stacks)
-            ids.append(stacks.column("stack_id").to_numpy())
-        rows = [known.rows_of(some) for some in ids]
-        uses = np.zeros(len(known.table()), np.int64)
-        for source, row in enumerate(rows):
+    def _number_stacks(self, tries: MergedTries) -> None:
+        """Number the stacks that are used, the most used first, and keep what they need of the trie."""
+        uses, order = (np.zeros(len(tries.trie), np.int64) for _ in range(2))
+        for source, node in reversed(list(enumerate(tries.node_of_stack))):
+            # Of equal use, as the first input has them: stacks that came together pack better side by side.
+            order[node] = source << 32 | np.arange(len(node))
             for stack in self._stacks_in_use(source):
-                uses += np.bincount(row[stack], minlength=len(uses))
-        by_use = np.argsort(-uses, kind="stable")[: np.count_nonzero(uses)]
+                uses += np.bincount(node[stack], minlength=len(uses))
+        by_use = np.lexsort((order, -uses))[: np.count_nonzero(uses)]
         number = np.full(len(uses), -1, np.int64)
         number[by_use] = np.arange(len(by_use))
-        return known.table().take(pa.array(by_use)), [number[row] for row in rows]
+        self._stack_of = [number[node] for node in tries.node_of_stack]
+        self.stack_ids = tries.path_hash[by_use]
+        self.trie, place = pruned(tries.trie, uses > 0)
+        self.node_of_stack = place[by_use]
 
     def _stacks_in_use(self, source: int) -> Iterator[npt.NDArray[np.uint32]]:
-        reader = _SampleReader(self._inputs[source], ("stack",), AHEAD_SAMPLES)
         mine = np.flatnonzero(self._kept.source == source)
         for run in _runs(self._kept.n[mine]):
-            chosen = self._kept.take(mine[run])
-            samples, _ = reader.of(chosen)
+            samples, _ = _samples_of(self._inputs[source], ("stack",), self._kept.take(mine[run]))
             yield samples.column("stack").to_numpy()
 
     def pieces(self) -> Iterator[pa.Table]:
         """The samples in their final order: `profile`, which counts the part's, `stack`, `value` and the extras."""
-        columns = ("stack", "value", *self._extras)
-        readers = [_SampleReader(one, columns, AHEAD_SAMPLES // len(self._inputs)) for one in self._inputs]
         for run in _runs(self._kept.n):
-            yield self._piece(readers, run)
+            yield self._piece(run)
 
-    def _piece(self, readers: Sequence[_SampleReader], run: slice) -> pa.Table:
+    def _piece(self, run: slice) -> pa.Table:
         owners: list[IntArray] = []
         stacks: list[IntArray] = []
         found: list[pa.Table] = []
-        for source, reader in enumerate(readers):
+        columns = ("stack", "value", *self._extras)
+        for source, one in enumerate(self._inputs):
             mine = np.flatnonzero(self._kept.source[run] == source) + run.start
             if len(mine):
-                samples, owner = reader.of(self._kept.take(mine))
+                samples, owner = _samples_of(one, columns, self._kept.take(mine))
                 owners.append(mine[owner])
                 stacks.append(self._stack_of[source][samples.column("stack").to_numpy()])
                 found.append(self._with_extras(source, samples))
@@ -207,30 +207,16 @@ class PartMerge:
         return self._stored.take(pa.array(self._kept.row))
 
 
-class _SampleReader:
-    """The samples of one input, read in the order of its profiles."""
-
-    def __init__(self, one: PartInput, columns: Sequence[str], ahead: int) -> None:
-        self._block = one.block.block
-        known = ("stack", "value", *one.block.meta.sample_extras)
-        self._columns = [name for name in columns if name in known]
-        self._end = one.block.meta.parts[one.part].samples[1]
-        self._ahead = ahead
-        self._first = self._last = 0
-        self._held = pa.table({})
-
-    def of(self, profiles: _Kept) -> tuple[pa.Table, IntArray]:
-        """The samples of some profiles, and which of these each is of."""
-        low, high = int(profiles.start[0]), int(profiles.start[-1] + profiles.n[-1])
-        if low < self._first or high > self._last:
-            self._first, self._last = low, min(max(high, low + self._ahead), self._end)
-            self._held = self._block.table("samples", self._columns, (self._first, self._last))
-        samples = self._held.slice(low - self._first, high - low)
-        owner = np.repeat(np.arange(len(profiles)), profiles.n)
-        if len(owner) == len(samples):
-            return samples, owner
-        rows, owner = expand_ranges(profiles.start - low, profiles.n)
-        return samples.take(pa.array(rows)), owner
+def _samples_of(one: PartInput, columns: Sequence[str], profiles: _Kept) -> tuple[pa.Table, IntArray]:
+    """The samples of some profiles of an input, and which of these each is of."""
+    known = ("stack", "value", *one.block.meta.sample_extras)
+    low, high = int(profiles.start[0]), int(profiles.start[-1] + profiles.n[-1])
+    samples = one.block.block.table("samples", [name for name in columns if name in known], (low, high))
+    owner = np.repeat(np.arange(len(profiles)), profiles.n)
+    if len(owner) == len(samples):
+        return samples, owner
+    rows, owner = expand_ranges(profiles.start - low, profiles.n)
+    return samples.take(pa.array(rows)), owner
 
 
 def _runs(n: IntArray) -> Iterator[slice]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +30,20 @@ from ..storage.layout import (
     with_block,
 )
 from ..storage.numbering import first_rows, repeated
-from ..storage.part_tries import part_trie
+from ..storage.part_tries import trie_tables
 from ..storage.sample_rows import SeriesFacts
 from ..storage.table_files import TableWriter
 from ..trie import offsets_of
+from .ahead import AheadBlock
 from .part import PartInput, PartMerge
 from .unpack import unpack_symbols
 
 IntArray = npt.NDArray[np.int64]
+
+Result = TypeVar("Result")
+
+AHEAD_ROWS = 3_000_000
+"""Rows of each table, of all blocks together, that are decoded before they are needed."""
 
 _BY_PART = ("profiles", "samples", "stacks", "stacktraces", "frames")
 
@@ -53,11 +61,22 @@ def merge_into(directory: Path, blocks: Sequence[OpenBlock], origin: BlockOrigin
                 name: stack.enter_context(TableWriter(str(directory / f"{name}.parquet"), name, schema))
                 for name, schema in merge.schemas.items()
             }
-            for number in range(merge.part_count):
-                merge.write_part(number, writers)
+            for number, part in enumerate(_one_ahead(merge.open_part, merge.part_count)):
+                merge.write_part(number, part, writers)
             return merge.finish(writers)
     except OSError as error:
         raise Unavailable(f"{directory}: {error.strerror or error}") from None
+
+
+def _one_ahead(work: Callable[[int], Result], count: int) -> Iterator[Result]:
+    """The results for 0, 1, 2 … in order; the next is worked on while one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = [thread.submit(work, number) for number in range(min(count, 1))]
+        for number in range(count):
+            result = waiting.pop().result()
+            if number + 1 < count:
+                waiting.append(thread.submit(work, number + 1))
+            yield result
 
 
 @dataclass(frozen=True)
@@ -89,7 +108,9 @@ class _BlockMerge:
             "mappings": mappings,
             "labelsets": labelsets,
         }
-        self._inputs = self._inputs_by_part(blocks, labelsets)
+        ahead_rows = AHEAD_ROWS // max(len(blocks), 1)
+        ahead = [OpenBlock(AheadBlock(block.block, ahead_rows)) for block in blocks]
+        self._inputs = self._inputs_by_part(ahead, labelsets)
         self._extras = tuple(
             name
             for name in tables.SAMPLE_EXTRAS.names
@@ -110,9 +131,11 @@ class _BlockMerge:
             )
             known = block.block.table("labelsets", ["labelset_id"]).column("labelset_id")
             labelset = first_rows(labelsets.column("labelset_id"), known, strict=True)
+            found = block.block.table("locations", ["location_id"]).column("location_id")
+            location = first_rows(self._symbols.location_ids, found, strict=True)
             for part in block.meta.parts:
                 number = int(self._part_of_series[series[part.series[0]]])
-                inputs[number].append(PartInput(block, part.part, series, labelset))
+                inputs[number].append(PartInput(block, part.part, series, labelset, location))
         return inputs
 
     @property
@@ -124,9 +147,12 @@ class _BlockMerge:
             del schemas["labelsets"]
         return schemas
 
-    def write_part(self, number: int, writers: Mapping[str, TableWriter]) -> None:
+    def open_part(self, number: int) -> PartMerge:
+        """What is to be known of a part before its samples are read."""
+        return PartMerge(self._inputs[number], self._extras, self._symbols.location_ids.to_numpy())
+
+    def write_part(self, number: int, merge: PartMerge, writers: Mapping[str, TableWriter]) -> None:
         """Merge and write one part; the ones before were written."""
-        merge = PartMerge(self._inputs[number], self._extras)
         before = {name: writers[name].rows for name in _BY_PART}
         writers["samples"].write_part(self._samples(number, merge), merge.most_samples)
         for name, table in self._other_tables(number, merge, before["samples"]).items():
@@ -162,9 +188,7 @@ class _BlockMerge:
             at = profiles.schema.get_field_index(name)
             field = profiles.schema.field(at)
             profiles = profiles.set_column(at, field, pa.array(values, field.type))
-        ids = merge.stacks.column("stack_id").to_numpy()
-        paths = self._symbols.numbered(merge.stacks.column("locations")).reversed()
-        tries = part_trie(number, ids, paths, self._symbols)
+        tries = trie_tables(number, merge.trie, merge.node_of_stack, merge.stack_ids, self._symbols)
         return {"profiles": profiles} | {
             name: with_block(table, self._origin.block, name)
             for name, table in zip(TRIES, tries, strict=True)

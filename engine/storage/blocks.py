@@ -121,7 +121,7 @@ class StoredBlock:
             if rows is None:
                 return file.read(list(columns), use_threads=False)
             first = max(int(np.searchsorted(starts, rows[0], side="right")) - 1, 0)
-            last = int(np.searchsorted(starts, rows[1], side="left"))
+            last = min(int(np.searchsorted(starts, rows[1], side="left")), footer.num_row_groups)
             table = file.read_row_groups(list(range(first, last)), list(columns), use_threads=False)
             return table.slice(rows[0] - starts[first], rows[1] - rows[0])
         except (pa.ArrowInvalid, OSError) as error:

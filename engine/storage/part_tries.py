@@ -114,14 +114,16 @@ class PartTrieBuilder:
 
     def _part(self, part: int, leaf_first: Ragged) -> tuple[pa.Table, pa.Table, pa.Table]:
         ids = self._stacks.column("stack_id").to_numpy()[self._part_stacks[part]]
-        return part_trie(part, ids, leaf_first.reversed(), self._symbols)
+        trie, node_of_stack = build_trie(leaf_first.reversed(), len(self._symbols.location_ids))
+        return trie_tables(part, trie, node_of_stack, ids, self._symbols)
 
     def all(self) -> PartTries:
         """Those of all parts, one after the other. Raises `CorruptBlock` as `part` does."""
         # A part without stacks goes first, so that a block without parts has its (empty) tables too.
         leaf_first = self._symbols.numbered(self._stacks.column("locations"))
         no_stacks = Ragged(leaf_first.values[:0], np.zeros(1, np.int64))
-        nothing = part_trie(0, np.zeros(0, np.uint64), no_stacks, self._symbols)
+        trie, node_of_stack = build_trie(no_stacks, 0)
+        nothing = trie_tables(0, trie, node_of_stack, np.zeros(0, np.uint64), self._symbols)
         parts = [tuple(table.slice(0, 0) for table in nothing)]
         parts += [self._part(part, leaf_first.take(rows)) for part, rows in enumerate(self._part_stacks)]
         columns = [list(column) for column in zip(*parts, strict=True)]
@@ -134,12 +136,10 @@ def _spans(tables: Sequence[pa.Table]) -> Sequence[tuple[int, int]]:
     return list(pairwise(np.cumsum([0, *map(len, tables)]).tolist()))
 
 
-def part_trie(
-    part: int, stack_ids: U64Array, paths: Ragged, symbols: SymbolTables
+def trie_tables(
+    part: int, trie: Trie, node_of_stack: NumberArray, stack_ids: U64Array, symbols: SymbolTables
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """`stacks`, `stacktraces` and `frames` of a part from the root-first paths of its stacks, by location number."""
-    trie, node_of_stack = build_trie(paths, len(symbols.location_ids))
-    del paths
+    """`stacks`, `stacktraces` and `frames` of a part from the trie of its locations, by number."""
     frames, frame_of_node = project_trie(
         trie, node_names(trie, symbols.location_names), len(symbols.function_of_name)
     )

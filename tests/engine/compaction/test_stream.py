@@ -14,6 +14,7 @@ from ulid import ULID
 
 import flameduck
 from flameduck.engine.compaction import part as parts
+from flameduck.engine.compaction import stream
 from flameduck.engine.compaction.stream import merge_into
 from flameduck.engine.query.opened import OpenBlock
 from flameduck.engine.storage import spill
@@ -37,8 +38,8 @@ def test_every_answer_stays(every: list[Made], data: st.DataObject, monkeypatch:
     """Any split into blocks, replicas and orders, merged once or twice, a few samples at a time."""
     portions = st.lists(st.sampled_from(every), min_size=1, unique=True)
     blocks = [*data.draw(st.lists(portions, max_size=4)), every]
-    for limit in ("PIECE_SAMPLES", "AHEAD_SAMPLES"):
-        monkeypatch.setattr(parts, limit, data.draw(st.sampled_from([1, 7, 10**6])))
+    monkeypatch.setattr(parts, "PIECE_SAMPLES", data.draw(st.sampled_from([1, 7, 10**6])))
+    monkeypatch.setattr(stream, "AHEAD_ROWS", data.draw(st.sampled_from([1, 17, 10**6])))
     with TemporaryDirectory() as folder:
         once = store_of(Path(folder, "once"), [every])
         several = store_of(Path(folder, "several"), data.draw(st.permutations(blocks)))
