@@ -16,7 +16,7 @@ from flameduck.engine.storage.blocks import write_block
 from flameduck.engine.storage.builder import BlockBuilder
 from flameduck.engine.storage.catalog import Catalog
 from flameduck.engine.storage.layout import BlockOrigin, BlockTables
-from flameduck.engine.storage.objects import open_objects
+from flameduck.engine.storage.objects import Objects, open_objects
 from flameduck.schema.catalog import entry_of
 from flameduck.schema.profile import Upload
 from flameduck.schema.proto import profile_pb2
@@ -56,13 +56,17 @@ def built(some: Sequence[Made], step_ns: int = STEP_NS) -> BlockTables:
 
 def store_of(directory: Path, blocks: Sequence[Sequence[Made]], step_ns: int = STEP_NS) -> Path:
     """A store with these blocks, or with these as well."""
-    objects = open_objects(str(directory))
-    metas = [write_block(objects, built(some, step_ns)) for some in blocks]
-    Catalog(objects, "anonymous").commit([entry_of(meta) for meta in metas], [], "test")
+    put_blocks(open_objects(str(directory)), blocks, step_ns)
     return directory
 
 
-def merge_all(store: Path) -> None:
+def put_blocks(objects: Objects, blocks: Sequence[Sequence[Made]], step_ns: int = STEP_NS) -> None:
+    """Write blocks and commit them."""
+    metas = [write_block(objects, built(some, step_ns)) for some in blocks]
+    Catalog(objects, "anonymous").commit([entry_of(meta) for meta in metas], [], "test")
+
+
+def merge_all(store: Path | str) -> None:
     """Turn all blocks into one."""
     with flameduck.open(store) as db:
         assert isinstance(db.database, StoreDatabase)
