@@ -135,6 +135,48 @@ def reindex_blocks(yes: bool, store: StoreOptions, output: OutputOptions) -> Non
         click.echo("nothing was changed: --yes makes the catalog so", err=True)
 
 
+@command.command("expire")
+@click.option("--yes", is_flag=True, help="Do it; without, only show which blocks would go.")
+@click.option(
+    "--older", metavar="DURATION", help="Give up blocks whose newest profile is older, such as 30d."
+)
+@click.option("--keep-bytes", type=click.IntRange(1), help="Give up the oldest blocks until no more is left.")
+@only_store_options
+@output_options()
+def expire_blocks(
+    yes: bool, older: str | None, keep_bytes: int | None, store: StoreOptions, output: OutputOptions
+) -> None:
+    """Give up old blocks, by age, by size, or both.
+
+    They are seen no more at once; `flameduck blocks sweep` removes their files later, when no question reads them any
+    more.
+
+    \b
+    Example:
+      flameduck blocks expire --older 30d
+      flameduck blocks expire --older 90d --keep-bytes 100000000000 --yes
+    """
+    import pyarrow as pa
+
+    from ..engine.compaction.retention import Retention
+    from ..schema.times import parse_duration_ns
+
+    if older is None and keep_bytes is None:
+        raise click.UsageError("say how old blocks may become (--older), or how much is kept (--keep-bytes)")
+    retention = Retention(parse_duration_ns(older) if older else 0, keep_bytes or 0)
+    expired = _upkeep(store).expire(retention, yes)
+    columns = {
+        "ulid": pa.array([one.entry.ulid for one in expired], pa.string()),
+        "max_ts": pa.array([one.entry.max_ts for one in expired], pa.int64()),
+        "profiles": pa.array([one.entry.profiles for one in expired], pa.int64()),
+        "size_bytes": pa.array([one.entry.size_bytes for one in expired], pa.int64()),
+        "rule": pa.array([one.rule for one in expired], pa.string()),
+    }
+    write_table(pa.table(columns), output, _show_expired)
+    if expired and not yes:
+        click.echo("nothing was given up: --yes does it", err=True)
+
+
 @command.command("sweep")
 @click.option("--yes", is_flag=True, help="Do it; without, only show what would be removed.")
 @click.option(
@@ -224,6 +266,20 @@ def _show_listed(table: pa.Table) -> Shown:
         for row in table.to_pylist()
     ]
     return Shown(["ulid", "profiles", "size", "verdict"], rows, [False, True, True, False])
+
+
+def _show_expired(table: pa.Table) -> Shown:
+    rows = [
+        [
+            row["ulid"],
+            format_second(row["max_ts"]),
+            f"{row['profiles']:,}",
+            format_value(row["size_bytes"], "bytes"),
+            row["rule"],
+        ]
+        for row in table.to_pylist()
+    ]
+    return Shown(["ulid", "last", "profiles", "size", "rule"], rows, [False, False, True, True, False])
 
 
 def _show_removed(table: pa.Table) -> Shown:

@@ -32,7 +32,7 @@ COMMANDS: dict[str, str] = {
     "profiles": "The single profiles that match, newest first.",
     "labels": "Label names, the values of one, or whole label sets.",
     "types": "The profile types that are there.",
-    "blocks": "The blocks of a store: list, verify, reindex, sweep.",
+    "blocks": "The blocks of a store: list, verify, expire, sweep ...",
     "compact": "Few large blocks out of many small ones; copies go.",
     "export": "Write profiles as pprof, folded, speedscope, dot, Parquet ...",
     "serve": "The server that agents push to and Grafana asks.",

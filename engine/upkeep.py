@@ -1,17 +1,21 @@
-"""What operators do to the blocks of a store: rebuild a catalog that was lost, and remove what nothing refers to."""
+"""What operators do to the blocks of a store: rebuild a lost catalog, give up old blocks, remove what nothing names."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..schema.catalog import live_blocks
-from ..schema.errors import StorageError
+from ..schema.errors import CommitConflict, StorageError, Unavailable
+from .compaction.retention import Expired, Retention, plan_expiry
 from .storage.block_directories import BlockDirectory, find_leftovers, remove_leftover
 from .storage.catalog import Catalog
 from .storage.objects import open_objects
 from .storage.reindex import read_metas
+
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,21 @@ class Upkeep:
             for meta in found.metas
         ]
         return [*whole, *(Listed(ulid, 0, 0, reason) for ulid, reason in found.left_out.items())]
+
+    def expire(self, retention: Retention, act: bool) -> Sequence[Expired]:
+        """Give up blocks by age and size; without `act`, only say which. Their files stay until a sweep.
+
+        Questions that began before go on reading them. Raises `StorageError`.
+        """
+        for _ in range(_ATTEMPTS):
+            expired = plan_expiry(self._catalog.load().blocks.values(), retention, time.time_ns())
+            if not act:
+                return expired
+            # Another process may have merged some of them away.
+            with suppress(CommitConflict):
+                self._catalog.commit((), [one.entry.ulid for one in expired], "retention")
+                return expired
+        raise Unavailable("blocks are being replaced all the time by other processes")
 
     def sweep(self, older_ns: int, act: bool) -> Iterator[Removed]:
         """Remove blocks that are not live and have not been for so long; without `act`, only say which.

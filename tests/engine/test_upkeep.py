@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 from ulid import ULID
 
+from flameduck.engine.compaction.retention import Expired, Retention, plan_expiry
 from flameduck.engine.storage.catalog import Catalog
 from flameduck.engine.storage.objects import open_objects
 from flameduck.engine.storage.objects_local import LocalObjects
@@ -15,7 +17,7 @@ from flameduck.engine.upkeep import Upkeep
 from flameduck.schema.catalog import BlockEntry
 from flameduck.schema.errors import StorageError
 from tests.engine.compaction.made_blocks import merge_all, store_of
-from tests.engine.ingest.made_profiles import answers, command, problems
+from tests.engine.ingest.made_profiles import answers, command, cpu_total, made_total, problems
 
 HOUR_NS = 3600 * 10**9
 BLOCKS = [[(number, number, "cart", False)] for number in range(4)]
@@ -115,6 +117,84 @@ def test_what_a_killed_writer_left_is_removed_with_its_temporary_files(tmp_path:
     assert len(swept(store)) == 2
     assert blocks_in(store) == whole | {"notes"}
     assert problems(store) == []
+
+
+NOW_NS = 1000
+
+
+def aged(ulid: str, max_ts: int, size_bytes: int = 10) -> BlockEntry:
+    return BlockEntry(ulid, 0, 0, max_ts, 1, 1, size_bytes)
+
+
+@pytest.mark.parametrize(
+    ("retention", "expired"),
+    [
+        (Retention(), ""),
+        (Retention(max_age_ns=2000), ""),
+        (Retention(max_age_ns=900), ""),
+        (Retention(max_age_ns=899), "A age"),
+        (Retention(max_age_ns=700), "A age B age"),
+        (Retention(max_age_ns=1), "A age B age C age"),
+        (Retention(max_bytes=60), ""),
+        (Retention(max_bytes=59), "A size"),
+        (Retention(max_bytes=50), "A size"),
+        (Retention(max_bytes=49), "A size B size"),
+        (Retention(max_bytes=1), "A size B size C size"),
+        (Retention(max_age_ns=800, max_bytes=40), "A age B size"),
+        (Retention(max_age_ns=700, max_bytes=1000), "A age B age"),
+    ],
+)
+def test_which_blocks_expire(retention: Retention, expired: str) -> None:
+    """A goes first, then B, then C."""
+    entries = [aged("C", 998, 30), aged("A", 100, 10), aged("B", 200, 20)]
+    found = plan_expiry(entries, retention, NOW_NS)
+    assert " ".join(f"{one.entry.ulid} {one.rule}" for one in found) == expired
+
+
+def test_blocks_expire_at_once_and_are_removed_later(tmp_path: Path) -> None:
+    store = store_of(tmp_path, BLOCKS, HOUR_NS)
+    oldest = min(
+        Catalog(open_objects(str(store)), "anonymous").load().blocks.values(), key=lambda one: one.max_ts
+    )
+    kept = (
+        sum(one.size_bytes for one in Catalog(open_objects(str(store)), "anonymous").load().blocks.values())
+        - 1
+    )
+    words = ("blocks", "expire", "--store", store, "--keep-bytes", str(kept), "-f", "json")
+    asked = command(*words)
+    assert "nothing was given up" in asked.stderr
+    assert [row["ulid"] for row in json.loads(asked.stdout)] == [oldest.ulid]
+    assert cpu_total(store) == made_total(range(4))
+    assert [row["rule"] for row in json.loads(command(*words, "--yes").stdout)] == ["size"]
+    assert cpu_total(store) == made_total(range(1, 4))
+    assert len(blocks_in(store)) == 4
+    assert swept(store, HOUR_NS) == []
+    assert swept(store) == [oldest.ulid]
+    gone = command("blocks", "expire", "--store", store, "--older", "1d", "--yes")
+    assert gone.stdout.count(" age") == 3
+    assert command("blocks", "expire", "--store", store).returncode == 2
+
+
+def test_what_is_merged_meanwhile_expires_as_what_it_became(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(tmp_path, BLOCKS)
+    calls: list[int] = []
+
+    def merged_meanwhile(
+        entries: Iterable[BlockEntry], retention: Retention, now_ns: int
+    ) -> Sequence[Expired]:
+        planned = plan_expiry(entries, retention, now_ns)
+        if not calls:
+            merge_all(store)
+        calls.append(len(planned))
+        return planned
+
+    monkeypatch.setattr("flameduck.engine.upkeep.plan_expiry", merged_meanwhile)
+    (expired,) = Upkeep(str(store), "anonymous").expire(Retention(max_age_ns=1), act=True)
+    assert calls == [4, 1]
+    assert expired.entry.profiles == 2 * 4
+    assert not Catalog(open_objects(str(store)), "anonymous").load().blocks
 
 
 def test_what_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
