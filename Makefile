@@ -13,7 +13,7 @@ TEST_STAMP := $(VENV)/.installed-test-$(call key,requirements/test.txt pyproject
 PINS := .cache/pins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts pytest nightly nightly-mutants nightly-others bench fixtures pins format install install-test browser clean
+.PHONY: help demo test lint types contracts pytest pytest-served pytest-rest nightly nightly-mutants nightly-others bench fixtures pins format install install-test browser clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,8 +38,17 @@ types: $(TEST_STAMP)  ## mypy, strict, over the package, the tests and the bench
 contracts: $(TEST_STAMP)  ## import-linter: the layers, one door an outside library.
 	@$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
-pytest: $(TEST_STAMP)  ## Only the tests.
-	@$(BIN)/pytest -q -ra
+pytest: $(TEST_STAMP)  ## Only the tests, in two halves side by side.
+	@$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target pytest-served pytest-rest
+
+# The one mostly waits for servers and programs, the other keeps a core busy.
+SERVED := tests/engine/services tests/contracts tests/clients tests/browser tests/cli
+
+pytest-served:
+	@$(BIN)/pytest -q -ra $(SERVED)
+
+pytest-rest:
+	@$(BIN)/pytest -q -ra $(addprefix --ignore ,$(SERVED))
 
 nightly: $(TEST_STAMP) browser  ## Every test, with the long ones and those that need rare toolchains.
 	@$(MAKE) --no-print-directory --keep-going --jobs 2 nightly-mutants nightly-others
