@@ -72,6 +72,10 @@ class Overlay:
             _deepest_first(np.concatenate([tree.depth[rows] for tree, _, rows in found])),
         )
 
+    def covers(self, trees: Mapping[TreeKey, FunctionTree]) -> bool:
+        """Whether none of the trees, which have the keys of those that it was made of, has grown since."""
+        return all(len(tree) <= len(self.node_of[key]) for key, tree in trees.items())
+
     def merged(self, values: Iterable[PartValues]) -> FunctionPartial:
         """The sums of values of the trees, nodes that neither hold nor lead to any left out."""
         own = np.zeros(len(self.nodes), np.int64)
@@ -166,7 +170,7 @@ class Overlays:
 
     def __init__(self, most_nodes: int = MOST_NODES) -> None:
         self._most_nodes = most_nodes
-        self._kept: OrderedDict[tuple[tuple[TreeKey, int], ...], Overlay] = OrderedDict()
+        self._kept: OrderedDict[tuple[TreeKey, ...], Overlay] = OrderedDict()
         self._lock = Lock()
 
     def of(self, parts: Iterable[PartTree]) -> Overlay:
@@ -176,15 +180,16 @@ class Overlays:
             known = trees.get(part.key)
             if known is None or len(known) < len(part.functions):
                 trees[part.key] = part.functions
-        key = tuple((key, len(tree)) for key, tree in trees.items())
+        key = tuple(trees)
         with self._lock:
             overlay = self._kept.get(key)
-            if overlay is not None:
+            if overlay is not None and overlay.covers(trees):
                 self._kept.move_to_end(key)
                 return overlay
         overlay = Overlay.of(trees)
         with self._lock:
             self._kept[key] = overlay
+            self._kept.move_to_end(key)
             while len(self._kept) > 1 and _held_nodes(self._kept.values()) > self._most_nodes:
                 self._kept.popitem(last=False)
         return overlay

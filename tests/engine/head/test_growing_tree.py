@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from flameduck.engine.head.growing_tree import GrowingTree, GrowingTrees, NamedPaths
 from flameduck.engine.query.function_tree import FunctionTree, PartTree
+from flameduck.engine.query.overlay import Overlays, PartValues
 from flameduck.engine.trie import Ragged, offsets_of
 
 Path = tuple[str, ...]
@@ -93,3 +94,22 @@ def test_trees_are_kept_by_service_and_name() -> None:
         == 3
     )
     assert trees.size_bytes == 3 * GrowingTree().size_bytes
+
+
+def test_overlays_are_made_anew_when_a_tree_has_grown() -> None:
+    tree, every = GrowingTree(), [("a", "b"), ("a", "c"), ("d",)]
+    small, large = put(tree, [0], every), put(tree, [1, 2], every)
+    overlays = Overlays()
+    first = overlays.of([small])
+    assert overlays.of([small]) is first
+    second = overlays.of([small, large])
+    assert second is not first
+    # A larger one serves what a smaller one did, and is the only one that is kept.
+    assert overlays.of([large]) is overlays.of([small]) is second
+    values = PartValues(small.key, small.functions, np.array([0, 0, 7]))
+    names = second.merged([values, values]).nodes.to_pylist()
+    assert [(node["name"], node["self"], node["total"]) for node in names] == [
+        ("", 0, 14),
+        ("a", 0, 14),
+        ("b", 14, 14),
+    ]
