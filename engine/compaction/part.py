@@ -82,7 +82,11 @@ class _Kept:
 
 
 class PartMerge:
-    """Merges one part. `pieces` is to be read once, to its end; then `profiles` says what was written."""
+    """Merges one part. `pieces` is to be read once, to its end.
+
+    `trie` is over the locations of the merged block; of each stack, by number, `node_of_stack` says where it ends in it,
+    and `stack_ids` what it is.
+    """
 
     def __init__(self, inputs: Sequence[PartInput], extras: Sequence[str], location_ids: U64Array) -> None:
         """`extras` are the nullable columns of samples that the merged block has, `location_ids` its locations."""
@@ -106,11 +110,6 @@ class PartMerge:
     def most_samples(self) -> int:
         """How many there will be at most: rows that are equal become one."""
         return int(self._kept.n.sum())
-
-    @property
-    def copies(self) -> int:
-        """Profiles that came before and were left out."""
-        return len(self._stored) - len(self._kept)
 
     def _number_stacks(self, tries: MergedTries) -> None:
         """Number the stacks that are used, the most used first, and keep what they need of the trie."""

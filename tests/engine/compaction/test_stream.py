@@ -21,8 +21,9 @@ from flameduck.engine.storage import spill
 from flameduck.engine.storage.blocks import MemoryBlock
 from flameduck.engine.storage.layout import BlockOrigin, BlockTables
 from flameduck.schema.errors import CorruptBlock, Unavailable
-from tests.engine.compaction.made_blocks import Made, built, merge_all, store_of
-from tests.engine.ingest.made_profiles import answers, problems
+from flameduck.schema.proto import profile_pb2
+from tests.engine.compaction.made_blocks import Made, built, merge_all, store_of, upload
+from tests.engine.ingest.made_profiles import START_NS, STEP_NS, answers, problems
 
 profiles = st.lists(
     st.tuples(st.integers(0, 20), st.integers(0, 3), st.sampled_from(["cart", "checkout"]), st.booleans()),
@@ -54,6 +55,23 @@ def test_every_answer_stays(every: list[Made], data: st.DataObject, monkeypatch:
         with flameduck.open(several) as db:
             (block,) = db.blocks().to_dicts()
             assert block["profiles"] == 2 * len(every)
+
+
+def test_profiles_without_samples_stay(tmp_path: Path) -> None:
+    """First, last, and alone in a block."""
+    nothing = upload((0, 0, "cart", False))
+    profile = profile_pb2.Profile.FromString(nothing.data)
+    del profile.sample[:]
+    with flameduck.open(tmp_path) as db:
+        for number, empty in enumerate((True, False, True, False, True)):
+            profile.time_nanos = START_NS + number * STEP_NS
+            data = profile.SerializeToString() if empty else upload((number, number, "cart", True)).data
+            assert db.ingest(data, labels={"service_name": "cart"}).new == 1
+        expected = answers(tmp_path)
+        merge_all(tmp_path)
+        assert answers(tmp_path) == expected
+        assert db.blocks().to_dicts()[0]["profiles"] == 2 * 5
+    assert problems(tmp_path) == []
 
 
 def test_stacks_are_numbered_by_use(tmp_path: Path) -> None:
