@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 from .errors import InvalidTime
 
+FIRST_NS, LAST_NS = -(2**63), 2**63 - 1
+"""The first and the last time that the store can keep."""
+
 _UNIT_NS = {
     "ns": 1,
     "us": 1_000,

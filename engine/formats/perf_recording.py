@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ...schema.times import LAST_NS
 from .perf_text import read_head, time_ns
 
 EDGE_BYTES = 64 << 10
@@ -19,7 +20,6 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _KEPT = ("hostname", "os release", "arch", "cpudesc", "cmdline")
 _EPOCH_NS = 10**18
 """Times from here on count from 1970 (perf record -k CLOCK_REALTIME), smaller ones from the start of the machine."""
-_MAX_NS = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def read_recording(head: bytes, tail: bytes = b"", dated: bool = True) -> Record
     duration_ns = last_ns - first_ns
     captured_ns = _captured_ns(said.get("captured on", "")) if dated else 0
     return Recording(
-        time_ns=first_ns if _EPOCH_NS <= first_ns <= _MAX_NS else captured_ns,
-        duration_ns=duration_ns if 0 < duration_ns <= _MAX_NS else 0,
+        time_ns=first_ns if _EPOCH_NS <= first_ns <= LAST_NS else captured_ns,
+        duration_ns=duration_ns if 0 < duration_ns <= LAST_NS else 0,
         comments=tuple(f"{key}: {said[key]}" for key in _KEPT if key in said),
         event=events[0] if len(events) == 1 else "",
     )

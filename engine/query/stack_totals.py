@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ...schema.times import FIRST_NS, LAST_NS
 from ..database import DuckDB, Query, query_file
 from ..trie import offsets_of
 from .opened import OpenBlock
@@ -21,7 +22,6 @@ from .plan import BlockScan
 
 IntArray = npt.NDArray[np.int64]
 
-_MIN_NS, _MAX_NS = -(2**63), 2**63 - 1
 _MANY_SERIES_RUNS = 4
 _FEW_ROWS = 262_144
 """Up to so many samples numpy adds up in less time than DuckDB needs to plan a query."""
@@ -49,8 +49,8 @@ class TimeRange:
     def parameters(self) -> dict[str, int]:
         """The bounds as SQL parameters."""
         return {
-            "start_ns": _MIN_NS if self.start_ns is None else self.start_ns,
-            "end_ns": _MAX_NS if self.end_ns is None else self.end_ns,
+            "start_ns": FIRST_NS if self.start_ns is None else self.start_ns,
+            "end_ns": LAST_NS if self.end_ns is None else self.end_ns,
         }
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ...schema import profile
 from ...schema.profile import NormalisedBatch
+from ...schema.times import FIRST_NS, LAST_NS
 from .layout import BlockOrigin, BlockTables, Collection, lay_out
 from .numbering import Lookup
 from .sample_columns import SampleColumns
@@ -22,7 +23,6 @@ from .stack_lookup import StackLookup
 
 IntArray = npt.NDArray[np.int64]
 
-_MIN_NS, _MAX_NS = -(2**63), 2**63 - 1
 _LOCATION_ID_BYTES = 8
 NODE_BYTES = 96
 """What a node takes while tries are built, with what the allocator does not give back; 45 stay in the tables."""
@@ -86,7 +86,7 @@ class BlockBuilder:
         self._samples = SampleColumns()
         self._attempts: list[IntArray] = []
         self._attempt = 0
-        self._min_ts, self._max_ts = _MAX_NS, _MIN_NS
+        self._min_ts, self._max_ts = LAST_NS, FIRST_NS
         self._symbols = CollectedSymbols() if symbols is None else symbols
         self.profiles = 0
 
@@ -133,8 +133,8 @@ class BlockBuilder:
         self._attempts.append(attempts)
         self.profiles += len(profiles)
         ts = profiles.column("ts").to_numpy()
-        self._min_ts = min(self._min_ts, int(ts.min(initial=_MAX_NS)))
-        self._max_ts = max(self._max_ts, int(ts.max(initial=_MIN_NS)))
+        self._min_ts = min(self._min_ts, int(ts.min(initial=LAST_NS)))
+        self._max_ts = max(self._max_ts, int(ts.max(initial=FIRST_NS)))
 
     def touches(self, start_ns: int | None, end_ns: int | None) -> bool:
         """Whether profiles in `[start_ns, end_ns)` may have been added; `None` is open."""

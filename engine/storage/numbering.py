@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...schema.errors import CorruptBlock
+from ..trie import Ragged
 from .key_index import IntArray, KeyIndex, U64Array
 
 ATTRIBUTES = {"mapping_id", "address"}
@@ -152,6 +153,12 @@ def repeated(value: int, length: int, kind: pa.DataType) -> pa.ChunkedArray:
     chunk = pa.array(np.full(min(length, _CHUNK_ROWS), value), kind)
     whole, rest = divmod(length, _CHUNK_ROWS)
     return pa.chunked_array([chunk] * whole + [chunk[:rest]], kind)
+
+
+def ragged(lists: pa.ListArray) -> Ragged:
+    """Lists from the first on, without what a slice leaves out."""
+    offsets = lists.offsets.to_numpy()
+    return Ragged(lists.flatten().to_numpy(), offsets - offsets[0])
 
 
 def flat_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -22,7 +22,7 @@ from ..trie import (
     project_trie,
     width_of,
 )
-from .numbering import first_rows, known_rows, repeated
+from .numbering import first_rows, known_rows, ragged, repeated
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -43,8 +43,7 @@ class SymbolTables:
     def numbered(self, lists: pa.ChunkedArray) -> Ragged:
         """Locations by hash as locations by number. Raises `CorruptBlock` when one is not there."""
         flat = lists.combine_chunks()
-        lengths = pc.list_value_length(flat).to_numpy()
-        return Ragged(known_rows(self.location_ids, flat.flatten()), offsets_of(lengths))
+        return Ragged(known_rows(self.location_ids, flat.flatten()), ragged(flat).offsets)
 
     @classmethod
     def of(cls, functions: pa.Table, lines: Ragged, display: pa.Array, locations: pa.Table) -> SymbolTables:

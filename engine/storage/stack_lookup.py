@@ -11,7 +11,7 @@ import pyarrow as pa
 from ...schema import profile
 from ..trie import Ragged
 from .key_index import IntArray
-from .numbering import Lookup
+from .numbering import Lookup, ragged
 
 _LEAST_ITEMS = 1 << 10
 
@@ -54,14 +54,14 @@ class StackLookup(Lookup):
         self._offsets.extend(np.zeros(1, np.int32))
 
     def _keep(self, new: pa.RecordBatch) -> None:
-        lists = _ragged(new.column("locations"))
+        lists = ragged(new.column("locations"))
         self._ids.extend(self._keys_of(new))
         self._offsets.extend(len(self._locations) + np.cumsum(lists.lengths))
         self._locations.extend(lists.values)
 
     def _compare(self, table: pa.RecordBatch, again: IntArray, rows: IntArray) -> None:
         stored = Ragged(self._locations.filled, self._offsets.filled).take(rows)
-        theirs = _ragged(table.column("locations"))
+        theirs = ragged(table.column("locations"))
         if len(again) < len(table):
             theirs = theirs.take(again)
         if not (
@@ -75,9 +75,3 @@ class StackLookup(Lookup):
         offsets, locations = pa.array(self._offsets.filled), pa.array(self._locations.filled)
         lists = pa.ListArray.from_arrays(offsets, locations)
         return pa.table([pa.array(self._ids.filled), lists], schema=self._schema)
-
-
-def _ragged(lists: pa.ListArray) -> Ragged:
-    """Lists from the first on, without what a slice leaves out."""
-    offsets = lists.offsets.to_numpy()
-    return Ragged(lists.flatten().to_numpy(), offsets - offsets[0])
