@@ -28,12 +28,18 @@ class BlockSet:
         self.objects = objects
         self.catalog = catalog
         self.tenant = tenant
-        self.spill_directory = settings.spill_directory
+        self._settings = settings
         self._locate = locate
         self._budget_bytes = settings.open_blocks_bytes
         self._open: OrderedDict[str, OpenBlock] = OrderedDict()
         self._version = 0
         self._lock = Lock()
+
+    @property
+    def spill_directory(self) -> str:
+        """Where blocks are made before they are put into place. Raises `Unavailable`."""
+        # Not looked up before it is needed: the system's directory is found by writing to it.
+        return self._settings.spill_directory
 
     def state(self) -> CatalogState:
         """The newest catalog version. Blocks that left the catalog are forgotten; who asks them goes on doing so."""

@@ -11,7 +11,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..schema.errors import SettingsError
+from ..schema.errors import SettingsError, Unavailable
 
 PREFIX = "FLAMEDUCK_"
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -42,10 +42,13 @@ class Settings:
 
     @property
     def spill_directory(self) -> str:
-        """Where SQL spills."""
+        """Where SQL spills, and blocks are made. Raises `Unavailable` when nothing can be written anywhere."""
         import tempfile
 
-        return self.temp_directory or os.path.join(tempfile.gettempdir(), "flameduck-spill")
+        try:
+            return self.temp_directory or os.path.join(tempfile.gettempdir(), "flameduck-spill")
+        except OSError as error:
+            raise Unavailable(f"no temporary directory: {error.strerror or error}") from None
 
     @property
     def block_cache(self) -> Path:
