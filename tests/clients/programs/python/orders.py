@@ -3,7 +3,7 @@
 import sys
 import time
 
-import pyroscope  # type: ignore[import-not-found]
+import pyroscope
 
 
 def price_orders(until: float) -> float:
