@@ -1,6 +1,7 @@
 """Which blocks become blocks of hours and days: values in, jobs out, no I/O.
 
-Blocks of level 0 are what a flush or an ingest wrote; level 1 is about an hour of profile time, level 2 a day.
+Blocks of level 0 are what a flush wrote; level 1 is about an hour of profile time, or what an ingest wrote; level 2 is
+a day.
 """
 
 from __future__ import annotations
