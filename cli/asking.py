@@ -36,6 +36,16 @@ def start_engine() -> None:
         start_without_pandas()
 
 
+def start_job() -> None:
+    """The same for what works through much more than it keeps: memory that it frees goes back."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.find_root().obj is OWN_PROCESS:
+        from ..engine.execution.start import start_giving_memory_back
+
+        start_giving_memory_back()
+    start_engine()
+
+
 @contextmanager
 def opened(store: StoreOptions) -> Iterator[Connection]:
     """The connection to the files, else to the store, with complaints about files that were refused."""

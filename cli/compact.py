@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .asking import EXIT_CODE, existing_store, start_engine
+from .asking import EXIT_CODE, existing_store, start_job
 from .options import OutputOptions, StoreOptions, only_store_options, output_options
 from .output import Shown, write_table
 from .values import format_value
@@ -44,7 +44,7 @@ def command(dry_run: bool, grace: str, store: StoreOptions, output: OutputOption
       flameduck compact
       flameduck compact --store s3://bucket/profiles --tenant acme --grace 1h
     """
-    start_engine()
+    start_job()
     from ..engine.compaction.levels import LevelPolicy
     from ..engine.embedded import open_embedded
     from ..engine.settings import load_settings

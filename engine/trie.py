@@ -303,6 +303,14 @@ def depths_of(parent: NumberArray) -> NumberArray:
     return depth
 
 
+def depths_in(size: NumberArray) -> NumberArray:
+    """Depths of pre-order nodes from their sizes alone: a node is below those before it whose subtrees are not over."""
+    nodes = numbers_to(len(size))
+    over = np.bincount(np.minimum(nodes + size, len(size)), minlength=len(size) + 1)
+    depth: NumberArray = nodes - np.cumsum(over[: len(size)], dtype=nodes.dtype)
+    return depth
+
+
 def merge_order(parent: NumberArray, symbol: NumberArray, depth: NumberArray) -> tuple[Trie, NumberArray]:
     """Put nodes of any order into pre-order, siblings by symbol; `parent` holds positions, the root's its own.
 

@@ -1,33 +1,36 @@
-"""A block whose tables are read once from their beginning to their end, though a part or a few profiles at a time.
-
-A file is decoded by row groups, which small parts share: what is decoded and not asked for yet is kept for the next.
-"""
+"""A block that is read once from its beginning to its end, and work that is done while its predecessor is used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pyarrow as pa
 
 from ...schema.block import BlockMeta
+from ...schema.errors import CorruptBlock
 from ..storage.blocks import Block
+from ..storage.table_cursor import TableCursor
+
+Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class _Held:
-    first: int
-    last: int
-    table: pa.Table
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items, of which none is None; the next is made in another thread while one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 class AheadBlock:
-    """A `Block` for one thread that reads `ahead_rows` of a table at a time."""
+    """A `Block` whose tables are asked for in the order of their rows; each set of columns by one thread at a time."""
 
-    def __init__(self, block: Block, ahead_rows: int) -> None:
+    def __init__(self, block: Block) -> None:
         self._block = block
-        self._ahead_rows = ahead_rows
-        self._held: dict[tuple[str, tuple[str, ...]], _Held] = {}
+        self._cursors: dict[tuple[str, tuple[str, ...]], TableCursor] = {}
 
     @property
     def meta(self) -> BlockMeta:
@@ -36,16 +39,16 @@ class AheadBlock:
 
     def table(self, name: str, columns: Sequence[str], rows: tuple[int, int] | None = None) -> pa.Table:
         """Columns of one table, all rows or a half-open range."""
-        if rows is None:
-            return self._block.table(name, columns)
-        first, last = rows
+        path = self._block.path(name)
+        if path is None or rows is None or rows[0] >= rows[1]:
+            return self._block.table(name, columns, rows)
         key = name, tuple(columns)
-        held = self._held.get(key)
-        if held is None or first < held.first or last > held.last:
-            last_read = max(last, first + self._ahead_rows)
-            held = _Held(first, last_read, self._block.table(name, columns, (first, last_read)))
-            self._held[key] = held
-        return held.table.slice(first - held.first, last - first)
+        try:
+            if key not in self._cursors:
+                self._cursors[key] = TableCursor(path, columns)
+            return self._cursors[key].read(*rows)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise CorruptBlock(f"block {self.meta.ulid}: {name}.parquet: {error}") from None
 
     def part_table(self, name: str, columns: Sequence[str], part: int) -> pa.Table:
         """Columns of one part's rows of `stacks`, `stacktraces` or `frames`."""

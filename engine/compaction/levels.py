@@ -22,13 +22,14 @@ class LevelPolicy:
     """How wide the windows of a level are, and when one is over: `grace_ns` after its end, for what comes late.
 
     Neighbours are joined across windows as long as they hold less than `smallest_bytes`, and no block is made of more
-    than `most_bytes`.
+    than `most_bytes`, nor of more than `most_blocks`, each of which takes some megabytes while it is read.
     """
 
     widths_ns: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({1: HOUR_NS, 2: DAY_NS}))
     grace_ns: int = 600 * 10**9
     smallest_bytes: int = 64 << 20
     most_bytes: int = 4 << 30
+    most_blocks: int = 48
 
 
 def plan_levels(entries: Iterable[BlockEntry], policy: LevelPolicy, now_ns: int) -> Sequence[MergeJob]:
@@ -66,7 +67,8 @@ def _groups(
     for entry in entries:
         is_next = bool(group) and entry.min_ts // width_ns != group[-1].min_ts // width_ns
         is_enough = is_next and size_bytes >= policy.smallest_bytes
-        if is_enough or size_bytes + entry.size_bytes > policy.most_bytes:
+        is_full = size_bytes + entry.size_bytes > policy.most_bytes or len(group) == policy.most_blocks
+        if is_enough or is_full:
             yield group
             group, size_bytes = [], 0
         group.append(entry)

@@ -18,13 +18,17 @@ from ...schema.errors import CorruptBlock
 from ..query.opened import OpenBlock, PartStacks
 from ..query.stack_totals import expand_ranges
 from ..storage.sample_rows import id_words, sorted_rows
-from .tries import MergedTries, merge_tries, pruned, with_symbols
+from ..trie import NumberArray, numbers_to, offsets_of
+from .tries import MergedTries, TrieMerge, pruned, with_symbols
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
 
-PIECE_SAMPLES = 1_966_080
-"""Samples that are merged at a time: four row groups."""
+PIECE_SAMPLES = 983_040
+"""Samples that are merged at a time: two row groups."""
+
+HELD_SAMPLES = 16 << 20
+"""Samples of a part at most whose stacks are kept, in 4 bytes each, between counting and merging them."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class PartInput:
     part: int
     series: IntArray
     labelsets: IntArray
-    locations: IntArray
+    locations: NumberArray
 
     @property
     def profiles(self) -> pa.Table:
@@ -102,9 +106,12 @@ class PartMerge:
             self._stored, np.repeat(np.arange(len(inputs)), lengths), np.concatenate(series)
         )
         self._n = np.zeros(len(self._kept), np.int64)
-        self._number_stacks(
-            merge_tries([one.block.ulid for one in inputs], [one.stacks for one in inputs], location_ids)
-        )
+        self._offsets = offsets_of(self._kept.n)
+        self._held = np.zeros(self.most_samples, np.uint32) if self.most_samples <= HELD_SAMPLES else None
+        tries = TrieMerge(location_ids)
+        for one in inputs:
+            tries.add(one.block.ulid, one.stacks)
+        self._number_stacks(tries.finish())
 
     @property
     def most_samples(self) -> int:
@@ -117,21 +124,32 @@ class PartMerge:
         for source, node in reversed(list(enumerate(tries.node_of_stack))):
             # Of equal use, as the first input has them: stacks that came together pack better side by side.
             order[node] = source << 32 | np.arange(len(node))
-            for stack in self._stacks_in_use(source):
-                uses += np.bincount(node[stack], minlength=len(uses))
+            # No input has a stack twice, so plain indexing adds right.
+            uses[node] += self._uses(source, len(node))
         by_use = np.lexsort((order, -uses))[: np.count_nonzero(uses)]
-        number = np.full(len(uses), -1, np.int64)
-        number[by_use] = np.arange(len(by_use))
-        self._stack_of = [number[node] for node in tries.node_of_stack]
+        number = np.full(len(uses), -1, np.int32)
+        number[by_use] = numbers_to(len(by_use))
+        self._number_of = [number[node] for node in tries.node_of_stack]
         self.stack_ids = tries.path_hash[by_use]
         self.trie, place = pruned(tries.trie, uses > 0)
         self.node_of_stack = place[by_use]
 
-    def _stacks_in_use(self, source: int) -> Iterator[npt.NDArray[np.uint32]]:
+    def _uses(self, source: int, stacks: int) -> IntArray:
+        """How often each stack of an input is in the samples that are merged; these are held where there is room."""
+        uses = np.zeros(stacks, np.int64)
         mine = np.flatnonzero(self._kept.source == source)
         for run in _runs(self._kept.n[mine]):
-            samples, _ = _samples_of(self._inputs[source], ("stack",), self._kept.take(mine[run]))
-            yield samples.column("stack").to_numpy()
+            profiles = self._kept.take(mine[run])
+            stack = _samples_of(self._inputs[source], ("stack",), profiles).column("stack").to_numpy()
+            uses += np.bincount(stack, minlength=stacks)
+            if self._held is not None:
+                self._held[self._rows_of(mine[run])] = stack
+        return uses
+
+    def _rows_of(self, profiles: IntArray) -> IntArray:
+        """Where the samples of some profiles are among those of all, before equal ones are joined."""
+        rows, _ = expand_ranges(self._offsets[profiles], self._kept.n[profiles])
+        return rows
 
     def pieces(self) -> Iterator[pa.Table]:
         """The samples in their final order: `profile`, which counts the part's, `stack`, `value` and the extras."""
@@ -139,36 +157,48 @@ class PartMerge:
             yield self._piece(run)
 
     def _piece(self, run: slice) -> pa.Table:
-        owners: list[IntArray] = []
-        stacks: list[IntArray] = []
-        found: list[pa.Table] = []
-        columns = ("stack", "value", *self._extras)
+        first = int(self._offsets[run.start])
+        owner = np.repeat(np.arange(run.start, run.stop), self._kept.n[run])
+        stack, value = (np.zeros(len(owner), np.int64) for _ in range(2))
+        places, extras = [np.zeros(0, np.int64)], [self._no_extras]
         for source, one in enumerate(self._inputs):
             mine = np.flatnonzero(self._kept.source[run] == source) + run.start
             if len(mine):
-                samples, owner = _samples_of(one, columns, self._kept.take(mine))
-                owners.append(mine[owner])
-                stacks.append(self._stack_of[source][samples.column("stack").to_numpy()])
-                found.append(self._with_extras(source, samples))
-        table = pa.concat_tables(found).combine_chunks()
-        value = table.column("value").to_numpy()
-        extras = {name: table.column(name).combine_chunks() for name in self._extras}
-        owner, stack, value, extras = sorted_rows(
-            np.concatenate(owners), np.concatenate(stacks), value, extras
-        )
+                rows = self._rows_of(mine)
+                samples = _samples_of(one, self._columns, self._kept.take(mine))
+                held = samples.column("stack").to_numpy() if self._held is None else self._held[rows]
+                stack[rows - first] = self._number_of[source][held]
+                value[rows - first] = samples.column("value").to_numpy()
+                places.append(rows - first)
+                extras.append(self._extras_of(source, samples))
+        found = {}
+        if self._extras:
+            by_place = pa.array(np.argsort(np.concatenate(places)))
+            table = pa.concat_tables(extras).combine_chunks()
+            found = {name: table.column(name).combine_chunks().take(by_place) for name in self._extras}
+        owner, stack, value, found = sorted_rows(owner, stack, value, found)
         self._check(run, owner, value)
-        return pa.table({"profile": owner, "stack": stack.astype(np.uint32), "value": value, **extras})
+        return pa.table({"profile": owner, "stack": stack.astype(np.uint32), "value": value, **found})
 
-    def _with_extras(self, source: int, samples: pa.Table) -> pa.Table:
-        """The values, and all extras of the merged part under its numbers, null where the input has none."""
-        columns = {"value": samples.column("value")}
+    @property
+    def _columns(self) -> Sequence[str]:
+        """What is read of samples when they are merged."""
+        return [*(("stack",) if self._held is None else ()), "value", *self._extras]
+
+    @property
+    def _no_extras(self) -> pa.Table:
+        return pa.schema([tables.SAMPLE_EXTRAS.field(name) for name in self._extras]).empty_table()
+
+    def _extras_of(self, source: int, samples: pa.Table) -> pa.Table:
+        """All extras of the merged part under its numbers, null where the input has none."""
+        columns = {}
         for name in self._extras:
             kind = tables.SAMPLE_EXTRAS.field(name).type
             column = samples.column(name) if name in samples.column_names else pa.nulls(len(samples), kind)
             if name == "labelset" and name in samples.column_names:
                 column = pa.array(self._inputs[source].labelsets, kind).take(column.combine_chunks())
             columns[name] = column
-        return pa.table(columns)
+        return pa.table(columns, schema=self._no_extras.schema)
 
     def _check(self, run: slice, owner: IntArray, value: IntArray) -> None:
         """Remember how many samples each profile has now. Raises `CorruptBlock` where they do not add up."""
@@ -206,16 +236,15 @@ class PartMerge:
         return self._stored.take(pa.array(self._kept.row))
 
 
-def _samples_of(one: PartInput, columns: Sequence[str], profiles: _Kept) -> tuple[pa.Table, IntArray]:
-    """The samples of some profiles of an input, and which of these each is of."""
+def _samples_of(one: PartInput, columns: Sequence[str], profiles: _Kept) -> pa.Table:
+    """The samples of some profiles of an input, in their order."""
     known = ("stack", "value", *one.block.meta.sample_extras)
     low, high = int(profiles.start[0]), int(profiles.start[-1] + profiles.n[-1])
     samples = one.block.block.table("samples", [name for name in columns if name in known], (low, high))
-    owner = np.repeat(np.arange(len(profiles)), profiles.n)
-    if len(owner) == len(samples):
-        return samples, owner
-    rows, owner = expand_ranges(profiles.start - low, profiles.n)
-    return samples.take(pa.array(rows)), owner
+    if int(profiles.n.sum()) == len(samples):
+        return samples
+    rows, _ = expand_ranges(profiles.start - low, profiles.n)
+    return samples.take(pa.array(rows))
 
 
 def _runs(n: IntArray) -> Iterator[slice]:

@@ -14,7 +14,7 @@ from ...schema.block import BlockMeta
 from ...schema.catalog import entry_of
 from ...schema.errors import CommitConflict, CorruptBlock
 from ..query.opened import OpenBlock
-from ..storage.blocks import put_block
+from ..storage.blocks import put_block, require_checksums
 from ..storage.builder import BlockBuilder
 from ..storage.catalog import Catalog
 from ..storage.layout import BlockOrigin, BlockTables
@@ -76,12 +76,14 @@ def merge_blocks(blocks: Sequence[OpenBlock], origin: BlockOrigin) -> BlockTable
 def replace_blocks(store: BlockStore, job: MergeJob, reason: str) -> BlockMeta:
     """Run a job: write the one block and commit it in place of the others.
 
-    Raises `CommitConflict` when another process was first, `CorruptBlock` when the sums do not add up, and
+    Raises `CommitConflict` when another process was first, `CorruptBlock` when checksums or sums do not hold, and
     `Unavailable` when a disk or the store is in the way. Whatever it raises, the catalog is as before, or the job done.
     """
     from ulid import ULID
 
     blocks = [store.block(ulid) for ulid in job.ulids]
+    for block in blocks:
+        require_checksums(block.block)
     level = max(block.meta.level for block in blocks) if job.level is None else job.level
     origin = BlockOrigin(str(ULID()), store.tenant, level, job.ulids)
     with work_directory(store.spill_directory) as directory:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,21 +27,16 @@ from ..storage.layout import (
     number_symbols,
     with_block,
 )
-from ..storage.numbering import first_rows, repeated
+from ..storage.numbering import first_rows, known_rows, repeated
 from ..storage.part_tries import trie_tables
 from ..storage.sample_rows import SeriesFacts
 from ..storage.table_files import TableWriter
 from ..trie import offsets_of
-from .ahead import AheadBlock
+from .ahead import AheadBlock, one_ahead
 from .part import PartInput, PartMerge
 from .unpack import unpack_symbols
 
 IntArray = npt.NDArray[np.int64]
-
-Result = TypeVar("Result")
-
-AHEAD_ROWS = 3_000_000
-"""Rows of each table, of all blocks together, that are decoded before they are needed."""
 
 _BY_PART = ("profiles", "samples", "stacks", "stacktraces", "frames")
 
@@ -61,22 +54,11 @@ def merge_into(directory: Path, blocks: Sequence[OpenBlock], origin: BlockOrigin
                 name: stack.enter_context(TableWriter(str(directory / f"{name}.parquet"), name, schema))
                 for name, schema in merge.schemas.items()
             }
-            for number, part in enumerate(_one_ahead(merge.open_part, merge.part_count)):
+            for number, part in enumerate(one_ahead(merge.parts())):
                 merge.write_part(number, part, writers)
             return merge.finish(writers)
     except OSError as error:
         raise Unavailable(f"{directory}: {error.strerror or error}") from None
-
-
-def _one_ahead(work: Callable[[int], Result], count: int) -> Iterator[Result]:
-    """The results for 0, 1, 2 … in order; the next is worked on while one is used."""
-    with ThreadPoolExecutor(1) as thread:
-        waiting = [thread.submit(work, number) for number in range(min(count, 1))]
-        for number in range(count):
-            result = waiting.pop().result()
-            if number + 1 < count:
-                waiting.append(thread.submit(work, number + 1))
-            yield result
 
 
 @dataclass(frozen=True)
@@ -95,8 +77,9 @@ class _BlockMerge:
     def __init__(self, blocks: Sequence[OpenBlock], origin: BlockOrigin) -> None:
         self._origin = origin
         collected = CollectedSymbols()
-        for block in blocks:
-            collected.add(unpack_symbols(block))
+        # Opened anew, since an open block keeps what it was asked for, and all of them are needed to the end.
+        for symbols in one_ahead(unpack_symbols(OpenBlock(block.block)) for block in blocks):
+            collected.add(symbols)
         found = collected.tables()
         self._series = number_series(found["series"])
         self._part_of_series = self._series.column("part").to_numpy().astype(np.int64)
@@ -108,8 +91,7 @@ class _BlockMerge:
             "mappings": mappings,
             "labelsets": labelsets,
         }
-        ahead_rows = AHEAD_ROWS // max(len(blocks), 1)
-        ahead = [OpenBlock(AheadBlock(block.block, ahead_rows)) for block in blocks]
+        ahead = [OpenBlock(AheadBlock(block.block)) for block in blocks]
         self._inputs = self._inputs_by_part(ahead, labelsets)
         self._extras = tuple(
             name
@@ -117,11 +99,6 @@ class _BlockMerge:
             if any(name in block.meta.sample_extras for block in blocks)
         )
         self._written: list[_Written] = []
-
-    @property
-    def part_count(self) -> int:
-        """How many parts there will be."""
-        return len(self._inputs)
 
     def _inputs_by_part(self, blocks: Sequence[OpenBlock], labelsets: pa.Table) -> list[list[PartInput]]:
         inputs: list[list[PartInput]] = [[] for _ in range(int(self._part_of_series.max(initial=-1)) + 1)]
@@ -132,7 +109,7 @@ class _BlockMerge:
             known = block.block.table("labelsets", ["labelset_id"]).column("labelset_id")
             labelset = first_rows(labelsets.column("labelset_id"), known, strict=True)
             found = block.block.table("locations", ["location_id"]).column("location_id")
-            location = first_rows(self._symbols.location_ids, found, strict=True)
+            location = known_rows(self._symbols.location_ids, found)
             for part in block.meta.parts:
                 number = int(self._part_of_series[series[part.series[0]]])
                 inputs[number].append(PartInput(block, part.part, series, labelset, location))
@@ -147,9 +124,11 @@ class _BlockMerge:
             del schemas["labelsets"]
         return schemas
 
-    def open_part(self, number: int) -> PartMerge:
-        """What is to be known of a part before its samples are read."""
-        return PartMerge(self._inputs[number], self._extras, self._symbols.location_ids.to_numpy())
+    def parts(self) -> Iterator[PartMerge]:
+        """The parts in order, each with what is to be known before its samples are merged."""
+        location_ids = self._symbols.location_ids.to_numpy()
+        for inputs in self._inputs:
+            yield PartMerge(inputs, self._extras, location_ids)
 
     def write_part(self, number: int, merge: PartMerge, writers: Mapping[str, TableWriter]) -> None:
         """Merge and write one part; the ones before were written."""
@@ -162,7 +141,7 @@ class _BlockMerge:
 
     def _samples(self, number: int, merge: PartMerge) -> Iterator[pa.Table]:
         schema = self.schemas["samples"]
-        for piece in merge.pieces():
+        for piece in one_ahead(merge.pieces()):
             profile = piece.column("profile").to_numpy()
             rows = len(piece)
             columns = {

@@ -17,7 +17,7 @@ from ...schema.identity import NO_ID
 from ...schema.labels import Matcher
 from ..storage.blocks import Block
 from ..storage.sample_rows import id_words
-from ..trie import NumberArray, Ragged, Trie, depths_of
+from ..trie import NumberArray, Ragged, Trie, depths_in
 from .function_tree import FunctionTree, PartTree
 
 IntArray = npt.NDArray[np.int64]
@@ -248,7 +248,7 @@ class OpenBlock:
         nodes = self.block.part_table("stacktraces", ["parent", "size", "location"], part)
         stacks = self.block.part_table("stacks", ["node", "stack_id"], part)
         parent, size, location = (_numbers(nodes, name) for name in ("parent", "size", "location"))
-        trie = Trie(parent, location, size, depths_of(parent))
+        trie = Trie(parent, location, size, depths_in(size))
         return PartStacks(trie, _numbers(stacks, "node"), stacks.column("stack_id").to_numpy())
 
     def _read_function_names(self) -> pa.Array:

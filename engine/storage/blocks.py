@@ -181,6 +181,14 @@ def put_block(objects: Objects, meta: BlockMeta, directory: Path) -> BlockMeta:
     return _write_meta(objects, meta, files)
 
 
+def require_checksums(block: Block) -> None:
+    """Read a block's files, as they are on this machine, to the end. Raises `CorruptBlock` for one that differs."""
+    for file_name, expected in block.meta.files.items():
+        path = block.path(file_name.removesuffix(".parquet"))
+        if path is not None and _checksum(Path(path)) != expected.checksum:
+            raise CorruptBlock(f"block {block.meta.ulid}: {file_name}: checksum differs")
+
+
 def _checksum(path: Path) -> str:
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:

@@ -15,6 +15,7 @@ from flameduck.engine.trie import (
     Ragged,
     Trie,
     build_trie,
+    depths_in,
     depths_of,
     first_occurrences,
     merge_order,
@@ -76,6 +77,7 @@ def test_build(most_cells: int, paths: Paths, least: int) -> None:
     assert rows(trie) == naive(paths)
     assert [path_of(trie, node) for node in ends.tolist()] == paths
     assert (depths_of(trie.parent) == trie.depth).all()
+    assert (depths_in(trie.size) == trie.depth).all()
 
 
 @by_levels_and_by_grid

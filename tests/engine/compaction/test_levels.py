@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flameduck.engine.compaction.levels import LevelPolicy, plan_levels
 from flameduck.schema.catalog import BlockEntry
 
-POLICY = LevelPolicy({1: 10, 2: 100}, grace_ns=5, smallest_bytes=50, most_bytes=200)
+POLICY = LevelPolicy({1: 10, 2: 100}, grace_ns=5, smallest_bytes=50, most_bytes=200, most_blocks=6)
 LATER = 10_000
 
 
@@ -49,6 +49,7 @@ def planned(
         # No block is made of more than the most.
         ([entry(name, 0, 1) for name in "ABCDE"], [("ABC", 1), ("DE", 1)]),
         ([entry("A", 0, 1, size_bytes=500), entry("B", 0, 2), entry("C", 0, 3)], [("BC", 1)]),
+        ([entry(name, 0, 1, size_bytes=9) for name in "ABCDEFGH"], [("ABCDEF", 1), ("GH", 1)]),
     ],
 )
 def test_jobs(entries: Sequence[BlockEntry], jobs: list[tuple[str, int]]) -> None:
@@ -93,6 +94,7 @@ def test_planning_comes_to_an_end(facts: list[tuple[int, int, int, int]], now: i
             assert max(one.level for one in inputs) <= job.level
             size_bytes = sum(one.size_bytes for one in inputs)
             assert size_bytes <= POLICY.most_bytes
+            assert len(job.ulids) <= POLICY.most_blocks
             first, last = min(one.min_ts for one in inputs), max(one.max_ts for one in inputs)
             live[str(made)] = BlockEntry(str(made), job.level, first, last, 1, 1, size_bytes)
             made += 1

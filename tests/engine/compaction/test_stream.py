@@ -14,10 +14,10 @@ from ulid import ULID
 
 import flameduck
 from flameduck.engine.compaction import part as parts
-from flameduck.engine.compaction import stream
+from flameduck.engine.compaction import tries
 from flameduck.engine.compaction.stream import merge_into
 from flameduck.engine.query.opened import OpenBlock
-from flameduck.engine.storage import spill
+from flameduck.engine.storage import spill, table_cursor
 from flameduck.engine.storage.blocks import MemoryBlock
 from flameduck.engine.storage.layout import BlockOrigin, BlockTables
 from flameduck.schema.errors import CorruptBlock, Unavailable
@@ -40,7 +40,9 @@ def test_every_answer_stays(every: list[Made], data: st.DataObject, monkeypatch:
     portions = st.lists(st.sampled_from(every), min_size=1, unique=True)
     blocks = [*data.draw(st.lists(portions, max_size=4)), every]
     monkeypatch.setattr(parts, "PIECE_SAMPLES", data.draw(st.sampled_from([1, 7, 10**6])))
-    monkeypatch.setattr(stream, "AHEAD_ROWS", data.draw(st.sampled_from([1, 17, 10**6])))
+    monkeypatch.setattr(parts, "HELD_SAMPLES", data.draw(st.sampled_from([0, 10**6])))
+    monkeypatch.setattr(tries, "FOLD_NODES", data.draw(st.sampled_from([1, 30, 10**6])))
+    monkeypatch.setattr(table_cursor, "BATCH_ROWS", data.draw(st.sampled_from([1, 17, 10**6])))
     with TemporaryDirectory() as folder:
         once = store_of(Path(folder, "once"), [every])
         several = store_of(Path(folder, "several"), data.draw(st.permutations(blocks)))
