@@ -32,6 +32,6 @@ class Pieces:
             place = np.searchsorted(known, keys)
             is_new = np.append(known, np.uint64(0))[place] != keys
             is_new |= place == len(known)
-            new[name] = table.filter(pa.array(is_new))
+            new[name] = table if is_new.all() else table.filter(pa.array(is_new))
             self._known[name] = np.sort(np.concatenate([known, keys[is_new]]))
         return replace(batch, **new)

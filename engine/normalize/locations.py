@@ -94,7 +94,8 @@ def read_locations(batch: pa.RecordBatch, context: Context) -> Locations:
     known = distinct_apart(hashes, column, context.owners)
     _verify(known, column, who, lines)
     mapping_hash = np.append(context.mappings.hash, np.uint64(0))[mapping_row]
-    broken = [marks for marks in (bad_lines, bad_mapping) if marks is not None]
+    # Where none is broken there must be no marks: they send every frame of every sample through a look-up.
+    broken = [marks for marks in (bad_lines, bad_mapping) if marks is not None and marks.any()]
     return Locations(
         column, ids, hashes, known, mapping_hash, lines, np.logical_or.reduce(broken) if broken else None
     )

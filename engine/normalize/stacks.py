@@ -36,7 +36,10 @@ class Stacks:
         rows = self.known.firsts(used)
         lengths = self.lengths[rows]
         items, offsets = gather(self.frames.offsets[1:][rows] - lengths, lengths)
-        locations = self.found.values[items] + np.repeat(self.base[rows], lengths)
+        locations = self.found.values[items]
+        base = self.base[rows]
+        # Mostly all are of one profile.
+        locations += base[0] if len(base) and (base == base[0]).all() else np.repeat(base, lengths)
         lists = list_array(offsets, pa.array(self.locations.hash[locations]))
         return pa.table([self.hash[rows], lists], schema=profile.STACKS), locations
 
