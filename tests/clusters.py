@@ -19,7 +19,10 @@ WORKERS = 3
 
 
 class Cluster:
-    """A scheduler on a port of its own, and workers of one thread each; every process logs to a file in `directory`."""
+    """A scheduler on a port of its own, and workers of one thread each; every process logs to a file in `directory`.
+
+    It speaks TLS, where its environment says with which certificates.
+    """
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         self._directory = directory
@@ -32,11 +35,12 @@ class Cluster:
         }
         self.workers: list[subprocess.Popen[bytes]] = []
         note = directory / "scheduler.json"
+        tls = ["--protocol", "tls"] if any("__TLS__" in name for name in environment) else []
         self.scheduler = self._start(
-            "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(note)
+            "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(note), *tls
         )
         self._scheduler_address = str(_awaited(note, self.scheduler)["address"])
-        self.address = self._scheduler_address.replace("tcp://", "dask://")
+        self.address = self._scheduler_address.replace("tcp://", "dask://").replace("tls://", "dask+tls://")
 
     def add_worker(self) -> subprocess.Popen[bytes]:
         """One worker more. Nobody restarts it when it dies."""

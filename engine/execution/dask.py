@@ -45,7 +45,7 @@ class DaskExecutor:
 
     An item may take `limit_s` seconds, 0: any number. Raises `RequestError` for an address that is none, `Unavailable`
     when no scheduler or no worker answers within `connect_s` seconds, or they run other software; and `SettingsError`
-    where `distributed` is not installed.
+    where `distributed` is not installed, or TLS lacks certificates.
     """
 
     remote: ClassVar[bool] = True
@@ -194,20 +194,27 @@ def _connected(address: str, connect_s: float) -> Client:
         place = ""
     if not place or url.path.strip("/"):
         raise RequestError(f"executor {address[:200]!r}: expected dask://host:port or dask+tls://host:port")
-    own_logs = "distributed" in sys.modules
+    library = _library(address)
+    if place.startswith("tls:") and not library.Security().get_connection_args("client")["ssl_context"]:
+        raise SettingsError(
+            f"{address} needs certificates: Dask's settings distributed.comm.tls.ca-file, client.cert, client.key"
+        )
+    try:
+        return library.Client(place, timeout=connect_s, set_as_default=False, name=PACKAGE)
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"{address}: no scheduler answers: {_first_line(error)}") from None
+
+
+def _library(address: str) -> Any:
+    """`distributed`, silent unless the program uses it itself."""
+    is_used = "distributed" in sys.modules
     try:
         import distributed
     except ImportError:
         raise SettingsError(f"{address} needs Dask: pip install 'flameduck[cluster]'") from None
-    if not own_logs:
+    if not is_used:
         _silence()
-    try:
-        client: Client = distributed.Client(  # type: ignore[no-untyped-call]
-            place, timeout=connect_s, set_as_default=False, name=PACKAGE
-        )
-        return client
-    except (OSError, ValueError) as error:
-        raise Unavailable(f"{address}: no scheduler answers: {_first_line(error)}") from None
+    return distributed
 
 
 def _first_line(error: Exception) -> str:

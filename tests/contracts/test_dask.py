@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask
 import distributed
 import pytest
 
@@ -171,3 +173,32 @@ def test_a_scheduler_that_goes_away(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match=f"^{doomed.address}: "):
             list(executor.map(CALL, [partial(int)], unexpected))
         assert time.monotonic() - begun < 60
+
+
+def test_tls(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl here to make a certificate")
+    chain, private = str(tmp_path / "chain.pem"), str(tmp_path / "key.pem")
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=flameduck"
+    alternative = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    made = [*words.split(), *alternative, "-out", chain, "-keyout", private]
+    subprocess.run(made, check=True, capture_output=True)
+    files = {"ca-file": chain}
+    for role in ("scheduler", "worker", "client"):
+        files |= {f"{role}.cert": chain, f"{role}.key": private}
+    prefix = "distributed.comm.tls."
+    environment = {
+        f"DASK_{prefix}{name}".upper().replace(".", "__").replace("-", "_"): path
+        for name, path in files.items()
+    }
+    with cluster(tmp_path, workers=1, environment=environment) as secret:
+        assert secret.address.startswith("dask+tls://127.0.0.1:")
+        with (
+            dask.config.set({f"{prefix}{name}": path for name, path in files.items()}),
+            DaskExecutor(secret.address, connect_s=30) as executor,
+        ):
+            assert list(executor.map(operator.neg, range(3), unexpected)) == [0, -1, -2]
+        with pytest.raises(SettingsError, match=r"dask\+tls://.* needs certificates"):
+            DaskExecutor(secret.address)
+        with pytest.raises(Unavailable, match="no scheduler answers"):
+            DaskExecutor(secret.address.replace("dask+tls", "dask"), connect_s=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -34,7 +35,7 @@ from flameduck.schema.catalog import CatalogState
 from flameduck.schema.errors import RequestError, Unavailable
 from tests.clusters import Cluster, cluster
 from tests.engine.compaction.made_blocks import Made, put_blocks
-from tests.engine.ingest.made_profiles import START_NS, answers, problems
+from tests.engine.ingest.made_profiles import START_NS, answers, command, problems
 from tests.servers import S3Server
 
 PROFILES = 8
@@ -276,3 +277,35 @@ def test_a_job_that_was_done_already_changes_nothing(tmp_path: Path) -> None:
         assert [one.made for one in run([again])] == [None]
     assert answers(store, START_NS) == before
     assert problems(store) == []
+
+
+def test_the_command_line(tmp_path: Path, dask_cluster: Cluster) -> None:
+    expected: list[Any] = []
+    for number, words in enumerate(
+        ([], ["--jobs", "2"], ["--executor", "local"], ["--executor", dask_cluster.address])
+    ):
+        store = str(tmp_path / str(number))
+        put_blocks(open_objects(store), blocks_of(2), STEP_NS)
+        done = command("compact", "--store", store, "--format", "json", *words)
+        assert (done.returncode, done.stderr) == (0, "")
+        made = [
+            (row["level"], row["blocks"], row["profiles"], row["samples"]) for row in json.loads(done.stdout)
+        ]
+        expected = expected or made
+        assert made == expected != []
+        assert problems(store) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--executor", "ray://host"], "executor 'ray://host': expected local, dask://host:port"),
+        (["--executor", "dask://host:1", "--jobs", "2"], "dask://host:1 has its own number of workers"),
+    ],
+)
+def test_what_the_command_line_refuses(tmp_path: Path, words: list[str], message: str) -> None:
+    put_blocks(open_objects(str(tmp_path)), blocks_of(1), STEP_NS)
+    done = command("compact", "--store", tmp_path, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
