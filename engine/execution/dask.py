@@ -11,6 +11,7 @@ import logging
 import pickle
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -55,6 +56,7 @@ class DaskExecutor:
         self._limit_s = limit_s
         self._connect_s = connect_s
         self._software = own_software()
+        self._known_threads, self._look_again_s = 1, 0.0
         self._client = _connected(address, connect_s)
         try:
             self._check_software()
@@ -80,10 +82,13 @@ class DaskExecutor:
             self._forget([future for _, future in waiting])
 
     def _threads(self) -> int:
-        """How many items the cluster works at, at a time: it may grow and shrink."""
-        with self._asking():
-            threads: dict[str, int] = self._client.nthreads()
-        return max(sum(threads.values()), 1)
+        """How many items the cluster works at, at a time: it may grow and shrink, and is looked at now and then."""
+        now_s = time.monotonic()
+        if now_s >= self._look_again_s:
+            with self._asking():
+                threads: dict[str, int] = self._client.nthreads()
+            self._known_threads, self._look_again_s = max(sum(threads.values()), 1), now_s + _LOOK_S
+        return self._known_threads
 
     def _submit(self, task: Callable[[Any], Any], item: Any) -> Future:
         import dask
@@ -223,6 +228,10 @@ def _first_line(error: Exception) -> str:
 
 def _silence() -> None:
     """Dask writes what it thinks to stderr; a program that uses it itself, and imports it first, keeps that."""
+    from distributed.versions import VersionMismatchWarning
+
+    # What has to be the same is looked at by ourselves.
+    warnings.simplefilter("ignore", VersionMismatchWarning)
     for name in [name for name in logging.Logger.manager.loggerDict if name.split(".")[0] in _LOGGERS]:
         logger = logging.getLogger(name)
         logger.handlers = [logging.NullHandler()]

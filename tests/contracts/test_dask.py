@@ -134,6 +134,45 @@ def test_workers_come_and_go(tmp_path: Path) -> None:
                 next(waiting)
 
 
+def test_an_item_that_the_scheduler_gives_up(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    mark.mkdir()
+    items = [partial(pid_after, str(mark), 60), partial(int)]
+    lost: list[Death] = []
+
+    def died(item: object, death: Death) -> int:
+        lost.append(death)
+        return -1
+
+    environment = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    with cluster(tmp_path, 2, environment) as strict, DaskExecutor(strict.address) as executor:
+        killer = threading.Thread(target=kill_marked, args=(mark,))
+        killer.start()
+        assert list(executor.map(CALL, items, died)) == [-1, 0]
+        killer.join()
+    assert lost == [Death()]
+
+
+NOISE = """
+import logging, warnings, sys
+from flameduck.engine.execution.dask import DaskExecutor
+with DaskExecutor(sys.argv[1]) as executor:
+    print(*executor.map(abs, [-1, 2], None))
+    from distributed.versions import VersionMismatchWarning
+    warnings.warn(VersionMismatchWarning("noise"))
+    for name in ("distributed.client", "distributed.comm.tcp", "tornado.application"):
+        logging.getLogger(name).error("noise")
+"""
+
+
+def test_dask_is_silent_unless_the_program_uses_it(dask_cluster: Cluster) -> None:
+    for before, noisy in (("", False), ("import distributed", True)):
+        command = [sys.executable, "-c", before + NOISE, dask_cluster.address]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout == "1 2\n"
+        assert ("noise" in done.stderr, done.stderr != "") == (noisy, noisy)
+
+
 def test_a_client_that_is_killed_leaves_no_work_behind(dask_cluster: Cluster, tmp_path: Path) -> None:
     script = f"""
 import time

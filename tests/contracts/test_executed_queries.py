@@ -18,6 +18,7 @@ from flameduck.engine.execution.inline import InlineExecutor
 from flameduck.engine.execution.named import executor_named
 from flameduck.engine.query.executed import Elsewhere, PieceSize
 from flameduck.engine.query.snapshot import Snapshot, resolve
+from flameduck.engine.served import RunningServer
 from flameduck.engine.settings import Settings
 from flameduck.engine.storage.objects import open_objects
 from flameduck.engine.store_place import StorePlace, open_blocks, place_of
@@ -183,13 +184,20 @@ def test_the_python_api_and_the_command_line(store: str, dask_cluster: Cluster) 
         assert (executed.stdout, executed.stderr, executed.returncode) == (plain.stdout, "", 0)
 
 
-def test_what_workers_cannot_read_is_refused(store: str, fixtures: Path, tmp_path: Path) -> None:
+def test_what_workers_cannot_read_is_refused(
+    store: str, fixtures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(RequestError, match="files are not"):
         flameduck.open(fixtures / "go-cpu.pb.gz", executor="local")
     with pytest.raises(RequestError, match="not through a server"):
         flameduck.open("http://127.0.0.1:1", executor="local")
     with pytest.raises(RequestError, match="memory of this process"):
         flameduck.open("memory://executed", executor="local")
+    monkeypatch.setattr(
+        "flameduck.engine.opening.running_server", lambda _: RunningServer(1, "http://x", "lock")
+    )
+    with pytest.raises(RequestError, match="the server of this store has profiles that are in no block yet"):
+        flameduck.open(store, executor="local")
     refused = command("top", "--store", store, "--executor", "dask://127.0.0.1:1")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("flameduck: dask://127.0.0.1:1: no scheduler answers")

@@ -19,6 +19,7 @@ from flameduck.engine.execution import Death, Executor, open_executor
 from flameduck.engine.execution.dask import DaskExecutor
 from flameduck.engine.execution.inline import InlineExecutor
 from flameduck.schema.errors import CorruptProfile
+from tests.clusters import ROOT
 
 WithLimit = Callable[[float], Executor]
 """Opens an executor whose items may take so many seconds; 0: any number."""
@@ -208,3 +209,36 @@ def test_a_script_needs_no_guard_for_its_main_module(tmp_path: Path) -> None:
         [sys.executable, script], capture_output=True, text=True, env=environment, check=True
     )
     assert (run.stdout, run.stderr) == ("-36\n", "")
+
+
+def note_pid_and_sleep(path: str) -> None:
+    """Leave this process' id in a file, and be busy."""
+    Path(path).with_suffix(".new").write_text(str(os.getpid()))
+    Path(path).with_suffix(".new").rename(path)
+    time.sleep(60)
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    script = (
+        "from tests.contracts.test_executors import note_pid_and_sleep\n"
+        "from flameduck.engine.execution.local import LocalExecutor\n"
+        f"list(LocalExecutor(1, inline=False).map(note_pid_and_sleep, [{str(note)!r}], print))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as parent:
+        while not note.exists():
+            time.sleep(0.05)
+        parent.kill()
+    worker = int(note.read_text())
+    deadline = time.monotonic() + 10
+    while is_alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(worker)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has asked for its end does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
