@@ -35,8 +35,10 @@ class OnExecutor:
     place: Place
 
     def __call__(self, jobs: Sequence[PlannedJob]) -> Iterator[Compacted]:
-        """What became of each, in their order. A job whose workers die is told, and is not run again."""
-        yield from self.executor.map(run_placed, [PlacedJob(self.place, job) for job in jobs], died)
+        """What became of each, the largest first. A job whose workers die is told, and is not run again."""
+        # So that no large one is left to a single worker at the end.
+        largest_first = sorted(jobs, key=lambda job: -sum(entry.size_bytes for entry in job.inputs))
+        yield from self.executor.map(run_placed, [PlacedJob(self.place, job) for job in largest_first], died)
 
 
 def run_placed(placed: PlacedJob) -> Compacted:

@@ -25,6 +25,7 @@ from flameduck.engine.compaction.levels import HOUR_NS, LevelPolicy
 from flameduck.engine.compaction.plan import MergeJob
 from flameduck.engine.embedded import StoreDatabase
 from flameduck.engine.execution import Executor
+from flameduck.engine.execution.inline import InlineExecutor
 from flameduck.engine.execution.named import executor_named
 from flameduck.engine.settings import load_settings
 from flameduck.engine.storage.block_directories import find_blocks
@@ -262,6 +263,16 @@ def test_workers_are_killed_again_and_again(s3_url: str, s3_server: S3Server, tm
     # A job that was committed by a worker which died before it could say so has made nothing the second time.
     assert len(there) == len(compact_here(here))
     assert_same_and_swept(s3_url, here)
+
+
+def test_the_largest_job_is_begun_first(tmp_path: Path) -> None:
+    blocks = blocks_of(3)
+    put_blocks(open_objects(str(tmp_path)), [blocks[0][:2], *blocks[1:]], STEP_NS)
+    with InlineExecutor() as executor:
+        done = compact_by(executor, str(tmp_path))
+    sizes = [sum(entry.size_bytes for entry in one.inputs) for one in done if one.level == 1]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[-1]
 
 
 def test_a_job_that_was_done_already_changes_nothing(tmp_path: Path) -> None:
