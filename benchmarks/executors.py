@@ -2,8 +2,8 @@
 
     python -m benchmarks.executors [--scale 0.1] [--rounds 3]
 
-Three replicas of the corpus in blocks of 45 seconds, as `benchmarks.compact` makes them, become one block for each 45
-seconds: eight jobs of one round at scale 0.1, planned as ever. What comes out must be equal, and add up. The scheduler
+Three replicas of the corpus in blocks of a minute, as `benchmarks.compact` makes them, become one block for each
+minute: six jobs of one round at scale 0.1, planned as ever. What comes out must be equal, and add up. The scheduler
 and the workers are processes of this machine, and started before; so are the processes beside the workers, by a job
 of no work.
 
@@ -39,7 +39,7 @@ from .corpus import TENANT, TICK_NS, Shape
 from .measure import argument_parser, report
 from .process_tree import cpu_s_of
 
-TICKS_PER_BLOCK = 3
+TICKS_PER_BLOCK = 4
 POLICY = LevelPolicy({1: TICKS_PER_BLOCK * TICK_NS}, smallest_bytes=0)
 
 

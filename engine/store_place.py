@@ -35,11 +35,27 @@ class StorePlace:
     settings: Settings | None = None
 
     def blocks(self) -> BlockSet:
-        """The blocks, kept open by this process. Raises `StorageError`, and `Unavailable` for no such directory."""
-        return _opened(self).blocks
+        """The blocks, opened anew: what merges them needs each once, and the catalog as it is.
+
+        Raises `StorageError`, and `Unavailable` where this machine has no such directory.
+        """
+        if "://" not in self.store and not os.path.isdir(self.store):
+            raise Unavailable(
+                f"{self.store}: no such directory on {os.uname().nodename}; workers on other machines need a store "
+                "that all of them share"
+            )
+        return open_blocks(self.store, self.tenant, self.own_settings)
+
+    @property
+    def own_settings(self) -> Settings:
+        """Those of a worker, which does one item at a time: its threads would only fight over the core of another."""
+        return replace(self.settings or load_settings(), threads=1)
 
     def snapshot(self, ulids: Iterable[str]) -> Snapshot:
-        """Some blocks, in the catalog or not. Raises `ObjectMissing`, `CorruptBlock` and as `blocks`."""
+        """Some blocks, in the catalog or not, kept open by this process.
+
+        Raises `ObjectMissing`, `CorruptBlock` and as `blocks`.
+        """
         opened = _opened(self)
         found = {ulid: opened.blocks.block(ulid) for ulid in ulids}
         return Snapshot(found, opened.database, overlays=opened.overlays)
@@ -65,15 +81,9 @@ class _Opened:
     """What one process has of a place."""
 
     def __init__(self, place: StorePlace) -> None:
-        if "://" not in place.store and not os.path.isdir(place.store):
-            raise Unavailable(
-                f"{place.store}: no such directory on {os.uname().nodename}; workers on other machines need a store "
-                "that all of them share"
-            )
-        # One item at a time: a worker's threads would only fight over the core of another worker.
-        self._settings = replace(place.settings or load_settings(), threads=1)
-        self.blocks = open_blocks(place.store, place.tenant, self._settings)
+        self.blocks = place.blocks()
         self.overlays = Overlays()
+        self._settings = place.own_settings
         self._database: DuckDB | None = None
         self._lock = Lock()
 

@@ -29,6 +29,7 @@ class Cluster:
         self._environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),  # tasks of tests
+            "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
             "FLAMEDUCK_TEMP_DIRECTORY": str(directory / "spill"),
             "FLAMEDUCK_CACHE_DIRECTORY": str(directory / "cache"),
             **environment,

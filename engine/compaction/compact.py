@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ...schema.block import BlockMeta
@@ -15,6 +16,9 @@ from ..storage.verify import broken_promises
 from .levels import LevelPolicy, plan_levels
 from .plan import MergeJob
 from .run import BlockStore, replace_blocks
+
+_MOST_LOST = 3
+"""How often the same job may be lost to another process."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ def compact(
     be used at all.
     """
     broken: set[str] = set()
+    lost: Counter[Sequence[str]] = Counter()
     run = run_jobs or run_here(store)
     while True:
         blocks = store.catalog.load().blocks
@@ -63,9 +68,23 @@ def compact(
         )
         if not jobs:
             return
-        for one in run([PlannedJob(job, [blocks[ulid] for ulid in job.ulids]) for job in jobs]):
+        for outcome in run([PlannedJob(job, [blocks[ulid] for ulid in job.ulids]) for job in jobs]):
+            is_lost = outcome.made is None and not outcome.broken
+            one = _lost(outcome, lost) if is_lost else outcome
             broken.update(one.broken)
             yield one
+
+
+def _lost(one: Compacted, lost: Counter[Sequence[str]]) -> Compacted:
+    """The outcome of a job that another process was first with, unless that is said again and again of the same blocks,
+    which the catalog goes on to have: then it is a problem, and they are left alone.
+    """
+    ulids = tuple(entry.ulid for entry in one.inputs)
+    lost[ulids] += 1
+    if lost[ulids] < _MOST_LOST:
+        return one
+    problem = f"blocks {', '.join(ulids)}: replaced by others, it is said, and yet in the catalog: left alone"
+    return replace(one, problems=[problem], broken=frozenset(ulids))
 
 
 def run_here(store: BlockStore) -> RunJobs:

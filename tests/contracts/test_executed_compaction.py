@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -288,6 +289,29 @@ def test_a_job_that_was_done_already_changes_nothing(tmp_path: Path) -> None:
         assert [one.made for one in run([again])] == [None]
     assert answers(store, START_NS) == before
     assert problems(store) == []
+
+
+def test_a_store_that_is_made_anew_in_the_same_place(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with executor_named("local", 1) as executor:
+        for _ in range(2):
+            put_blocks(open_objects(str(store)), blocks_of(2), STEP_NS)
+            assert [one.level for one in compact_by(executor, str(store))] == [1, 1, 2]
+            shutil.rmtree(store)
+
+
+def test_jobs_that_are_always_lost_come_to_an_end(tmp_path: Path) -> None:
+    put_blocks(open_objects(str(tmp_path)), blocks_of(2), STEP_NS)
+
+    def never(jobs: Sequence[PlannedJob]) -> Iterator[Compacted]:
+        return (Compacted(one.job.level, one.inputs, None, 0.0) for one in jobs)
+
+    with opened(str(tmp_path)) as blocks:
+        done = list(compact(blocks, EACH_HOUR, run_jobs=never))
+    told = [problem for one in done for problem in one.problems]
+    assert len(done) == 6
+    assert len(told) == 2
+    assert all("and yet in the catalog: left alone" in problem for problem in told)
 
 
 def test_the_command_line(tmp_path: Path, dask_cluster: Cluster) -> None:
