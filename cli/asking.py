@@ -47,16 +47,20 @@ def start_job() -> None:
 
 
 @contextmanager
-def opened(store: StoreOptions) -> Iterator[Connection]:
-    """The connection to the files, else to the store, with complaints about files that were refused."""
+def opened(store: StoreOptions, executor: str = "") -> Iterator[Connection]:
+    """The connection to the files, else to the store, with complaints about files that were refused.
+
+    `executor` names who reads the blocks; empty: this process.
+    """
     start_engine()
     from ..engine.connection import Connection, open_connection
     from ..engine.opening import open_store
 
     if store.files:
-        connection = open_connection(*store.files, input_format=store.input_format, raw_names=store.raw_names)
+        how: dict[str, Any] = {"input_format": store.input_format, "raw_names": store.raw_names}
+        connection = open_connection(*store.files, **how, executor=executor)
     else:
-        connection = Connection(open_store(existing_store(store.store), store.tenant))
+        connection = Connection(open_store(existing_store(store.store), store.tenant, executor))
     with connection:
         report(connection.refused, connection.warnings)
         yield connection

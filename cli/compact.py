@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .asking import EXIT_CODE, existing_store, start_job
-from .options import OutputOptions, StoreOptions, only_store_options, output_options
+from .options import OutputOptions, StoreOptions, executor_option, only_store_options, output_options
 from .output import Shown, write_table
+from .progress import progress_bar
 from .values import format_value
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..engine.compaction.compact import Compacted
+    from ..engine.compaction.compact import Compacted, PlannedJob, RunJobs
     from ..engine.compaction.levels import LevelPolicy
     from ..engine.embedded import StoreDatabase
 
@@ -30,9 +32,16 @@ if TYPE_CHECKING:
     metavar="DURATION",
     help="How long after an hour or a day is over its blocks are left alone, for what comes late.",
 )
+@executor_option("merges the blocks")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=0),
+    default=None,
+    help="Processes of this machine that merge blocks, side by side; 0: one a core. Takes as much memory as one, each.",
+)
 @only_store_options
 @output_options()
-def command(dry_run: bool, grace: str, store: StoreOptions, output: OutputOptions) -> None:
+def command(dry_run: bool, grace: str, store: StoreOptions, output: OutputOptions, **who: Any) -> None:
     """Turn the blocks of hours that are over into one an hour, and those of days into one a day.
 
     Profiles that are stored twice are stored once afterwards; no answer changes. Small blocks are joined beyond their
@@ -43,6 +52,7 @@ def command(dry_run: bool, grace: str, store: StoreOptions, output: OutputOption
     Example:
       flameduck compact
       flameduck compact --store s3://bucket/profiles --tenant acme --grace 1h
+      flameduck compact --store s3://bucket/profiles --executor dask://scheduler:8786
     """
     start_job()
     from ..engine.compaction.levels import LevelPolicy
@@ -54,9 +64,13 @@ def command(dry_run: bool, grace: str, store: StoreOptions, output: OutputOption
     if store.store.startswith(("http://", "https://")):
         raise RequestError("blocks are compacted in their store, not through a server: name the store")
     policy = LevelPolicy(grace_ns=parse_duration_ns(grace))
-    database = open_embedded(existing_store(store.store), store.tenant, load_settings())
-    with closing(database):
-        done = list(_plan(database, policy) if dry_run else _run(database, policy))
+    found = replace(store, store=existing_store(store.store))
+    with closing(open_embedded(found.store, found.tenant, load_settings())) as database:
+        if dry_run:
+            done = list(_plan(database, policy))
+        else:
+            with _workers(database, found, who["executor"], who["jobs"]) as run_jobs:
+                done = list(_run(database, policy, run_jobs))
     if any(one.problems for one in done):
         click.get_current_context().meta[EXIT_CODE] = 1
     write_table(_table(done), output, _show)
@@ -74,10 +88,36 @@ def _plan(database: StoreDatabase, policy: LevelPolicy) -> Iterator[Compacted]:
         yield Compacted(job.level, [blocks[ulid] for ulid in job.ulids], None, 0)
 
 
-def _run(database: StoreDatabase, policy: LevelPolicy) -> Iterator[Compacted]:
+@contextmanager
+def _workers(
+    database: StoreDatabase, store: StoreOptions, executor: str, jobs: int | None
+) -> Iterator[RunJobs]:
+    """Who runs the jobs."""
+    from ..engine.compaction.compact import run_here
+    from ..engine.compaction.executed import OnExecutor
+    from ..engine.execution.named import LOCAL, executor_named
+    from ..engine.settings import load_settings
+    from ..engine.store_place import place_of
+
+    name = executor or ("" if jobs is None else LOCAL)
+    if not name:
+        yield run_here(database.blocks)
+        return
+    with executor_named(name, jobs or 0) as workers:
+        yield OnExecutor(workers, place_of(store.store, store.tenant, load_settings(), workers))
+
+
+def _run(database: StoreDatabase, policy: LevelPolicy, run_jobs: RunJobs) -> Iterator[Compacted]:
     from ..engine.compaction.compact import compact
 
-    for one in compact(database.blocks, policy):
+    def with_bar(jobs: Sequence[PlannedJob]) -> Iterator[Compacted]:
+        with progress_bar(f"level {jobs[0].job.level}", len(jobs)) as moved:
+            for number, one in enumerate(run_jobs(jobs), 1):
+                if moved is not None:
+                    moved(number)
+                yield one
+
+    for one in compact(database.blocks, policy, run_jobs=with_bar):
         for problem in one.problems:
             click.echo(f"flameduck: {problem}", err=True)
         yield one

@@ -8,7 +8,7 @@ import click
 
 from .asking import ask, opened
 from .graphs import GraphOptions, graph_options, write_graph, write_html
-from .options import OutputOptions, Question, output_options, question_options
+from .options import OutputOptions, Question, executor_option, output_options, question_options
 
 if TYPE_CHECKING:
     from ..schema.request import Flamegraph
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 @click.command()
 @question_options
 @graph_options
+@executor_option("reads the blocks")
 @output_options(("text", "json"))
-def command(question: Question, graph: GraphOptions, output: OutputOptions) -> None:
+def command(question: Question, graph: GraphOptions, executor: str, output: OutputOptions) -> None:
     """A flame graph: the root on top, callees below, as wide as their share.
 
     JSON is {"names", "levels", "total", "max_self"}; a bar is four integers: distance from the bar before it,
@@ -33,7 +34,7 @@ def command(question: Question, graph: GraphOptions, output: OutputOptions) -> N
     from ..schema.request import ExportRequest, FlamegraphRequest
 
     query, aggregate = question.query(), question.tree.aggregate
-    with opened(question.store) as connection:
+    with opened(question.store, executor) as connection:
         if graph.html:
             write_html(
                 ask(connection, ExportRequest(query, "html", max_nodes=graph.max_nodes), aggregate),

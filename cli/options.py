@@ -274,3 +274,14 @@ def limit_option(default: int) -> _Option:
         show_default=True,
         help="At most so many rows; 0: all.",
     )
+
+
+def executor_option(what: str) -> _Option:
+    """--executor: who does `what`."""
+    return click.option(
+        "--executor",
+        default="",
+        metavar="NAME",
+        help=f"Who {what}: local (processes of this machine), or the workers of a Dask cluster, by the address of its "
+        "scheduler, dask://host:8786. By default this process does.",
+    )

@@ -11,6 +11,7 @@ from .options import (
     OutputOptions,
     SelectOptions,
     StoreOptions,
+    executor_option,
     limit_option,
     output_options,
     select_options,
@@ -40,6 +41,7 @@ GRAPH_WIDTH = 40
 @click.option("--by", multiple=True, metavar="LABEL", help="Group by this label; repeat it for more.")
 @click.option("--aggregate", type=click.Choice(("sum", "avg")), help="Over the profiles of a bucket.")
 @limit_option(0)
+@executor_option("reads the blocks")
 @output_options()
 def command(store: StoreOptions, select: SelectOptions, output: OutputOptions, **how: Any) -> None:
     """Totals in time: a line a group for people, a row a point (labels, ts, value) for programs.
@@ -52,7 +54,7 @@ def command(store: StoreOptions, select: SelectOptions, output: OutputOptions, *
     from ..schema.request import SeriesRequest
     from ..schema.times import parse_duration_ns
 
-    with opened(store) as connection:
+    with opened(store, how["executor"]) as connection:
         selection = select.selection()
         step_ns = parse_duration_ns(how["step"]) if how["step"] else _step_ns(selection, connection)
         request = SeriesRequest(selection, step_ns, tuple(how["by"]), how["aggregate"] or "sum", how["limit"])

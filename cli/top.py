@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from .asking import ask, opened
-from .options import OutputOptions, Question, limit_option, output_options, question_options
+from .options import OutputOptions, Question, executor_option, limit_option, output_options, question_options
 from .output import Shown, write_table
 from .values import column_sum, format_share, format_value, unit_of
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 @click.command()
 @question_options
 @limit_option(20)
+@executor_option("reads the blocks")
 @output_options()
-def command(question: Question, limit: int, output: OutputOptions) -> None:
+def command(question: Question, limit: int, executor: str, output: OutputOptions) -> None:
     """Functions by self value: what each spends itself, and with everything it calls.
 
     Recursion is counted once. JSON is a list of {"function", "self", "total"}.
@@ -33,7 +34,7 @@ def command(question: Question, limit: int, output: OutputOptions) -> None:
     """
     from ..schema.request import TopRequest
 
-    with opened(question.store) as connection:
+    with opened(question.store, executor) as connection:
         # The shares need the whole, so everything is asked for and the limit is applied here.
         answer = cast("Rows", ask(connection, TopRequest(question.query()), question.tree.aggregate))
     total = column_sum(answer.table, "self")

@@ -63,14 +63,20 @@ def open_connection(
     tenant: str = "anonymous",
     input_format: str = "",
     raw_names: bool = False,
+    executor: str = "",
 ) -> Connection:
     """Open a store (a directory or a URL), or profile files without one: `flameduck.open()`.
 
     A path is read as files when it is a file, or a directory that holds files and no store; several paths are
     files. Files carry the label `file`. A new or empty directory is a new store. With `raw_names`, the function
-    names of files stay as they are. Raises `InputError` when a file cannot be read.
+    names of files stay as they are.
+
+    With an `executor`, `local` (a process a core) or the scheduler of a Dask cluster, `dask://host:8786`, its workers
+    read the blocks of a store: worth it for very long ranges. They must see the store as it is named here.
+
+    Raises `InputError` when a file cannot be read, `Unavailable` when a cluster does not answer.
     """
-    opened = open_database((where, *more), tenant, input_format, raw_names)
+    opened = open_database((where, *more), tenant, input_format, raw_names, executor)
     return Connection(opened.database, opened.refused, opened.warnings)
 
 

@@ -7,6 +7,7 @@ to one thread at a time; threads take a session each. DuckDB's errors become our
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from ..schema.errors import FlameduckError, InvalidSql, StorageError, Unavailable
+from .settings import Settings
 
 if TYPE_CHECKING:
     # Imported when a database is made: questions about a few files need none.
@@ -281,6 +283,17 @@ def connect(limits: DatabaseLimits | None = None) -> DuckDB:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         connection.execute("SET GLOBAL disabled_optimizers = $names", {"names": _HARMFUL_OPTIMIZERS})
     return DuckDB(connection)
+
+
+def connect_within(settings: Settings) -> DuckDB:
+    """A new in-process DuckDB that uses what the settings allow. Raises `Unavailable` when it cannot be had."""
+    os.makedirs(settings.spill_directory, exist_ok=True)
+    limits = DatabaseLimits(
+        threads=settings.threads or None,
+        memory_bytes=settings.memory_bytes,
+        temp_directory=settings.spill_directory,
+    )
+    return connect(limits)
 
 
 def _config(limits: DatabaseLimits) -> dict[str, str | bool | int | float | list[str]]:

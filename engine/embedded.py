@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import cached_property
 from threading import Lock
@@ -29,6 +28,7 @@ from ..schema.request import (
     SqlRequest,
 )
 from .ingest.decode import DecodeLimits, Outcome, decode_and_normalise, group_uploads
+from .query.executed import Elsewhere
 from .query.opened import OpenBlock
 from .query.overlay import Overlays
 from .query.run import answer
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     # Imported where a store is opened or SQL is run: a question about a few files must not wait for them.
     from .block_set import BlockSet
     from .database import DuckDB
+    from .execution import Executor
 
 _FILES_ULID = "0" * 26
 """The name of the one block that files are, which is never stored."""
@@ -62,15 +63,9 @@ class Engine:
 
     @cached_property
     def _database(self) -> DuckDB:
-        from .database import DatabaseLimits, connect
+        from .database import connect_within
 
-        os.makedirs(self._settings.spill_directory, exist_ok=True)
-        limits = DatabaseLimits(
-            threads=self._settings.threads or None,
-            memory_bytes=self._settings.memory_bytes,
-            temp_directory=self._settings.spill_directory,
-        )
-        return connect(limits)
+        return connect_within(self._settings)
 
     def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
         raise NotImplementedError
@@ -96,14 +91,21 @@ class Engine:
 class StoreDatabase(Engine):
     """One tenant of a store. Each call sees one catalog version; safe for several threads."""
 
-    def __init__(self, blocks: BlockSet, settings: Settings) -> None:
+    def __init__(self, blocks: BlockSet, settings: Settings, elsewhere: Elsewhere | None = None) -> None:
         super().__init__(settings)
         self.blocks = blocks
+        self._elsewhere = elsewhere
 
     def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
         state = self.blocks.state()
         chosen = self.blocks.blocks(state, start_ns, end_ns)
-        return Snapshot(chosen, self._shared_database, state.version, overlays=self._overlays)
+        return Snapshot(
+            chosen,
+            self._shared_database,
+            state.version,
+            overlays=self._overlays,
+            elsewhere=self._elsewhere,
+        )
 
     def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
         """Store uploads, durably when it returns; a bad one is refused and the others are stored."""
@@ -116,6 +118,12 @@ class StoreDatabase(Engine):
         bounds = IngestBounds(self._settings.block_samples, memory_bytes // 3, memory_bytes // 2, limits)
         with open_executor(jobs, self._settings.decode_seconds) as executor:
             return ingest(self.blocks, uploads, executor, options, bounds)
+
+    def close(self) -> None:
+        """Release DuckDB, if it was used, and the workers."""
+        super().close()
+        if self._elsewhere is not None:
+            self._elsewhere.executor.close()
 
 
 class FilesDatabase(Engine):
@@ -146,16 +154,18 @@ class FilesDatabase(Engine):
         raise RequestError("files were opened, not a store: there is nowhere to ingest to")
 
 
-def open_embedded(store: str, tenant: str, settings: Settings) -> StoreDatabase:
-    """One tenant of the store at a path or URL; it need not exist yet. Raises `StorageError`."""
-    from .block_set import BlockSet
-    from .storage.cache import block_locator
-    from .storage.catalog import Catalog
-    from .storage.objects import open_objects
+def open_embedded(
+    store: str, tenant: str, settings: Settings, executor: Executor | None = None
+) -> StoreDatabase:
+    """One tenant of the store at a path or URL; it need not exist yet. Raises `StorageError`.
 
-    objects = open_objects(store)
-    locate = block_locator(objects, settings.block_cache, settings.cache_bytes)
-    return StoreDatabase(BlockSet(objects, Catalog(objects, tenant), tenant, locate, settings), settings)
+    With an `executor`, which is closed with the database, its workers add up samples and profiles; raises `RequestError`
+    for a store that they cannot see.
+    """
+    from .store_place import open_blocks, place_of
+
+    elsewhere = None if executor is None else Elsewhere(executor, place_of(store, tenant, settings, executor))
+    return StoreDatabase(open_blocks(store, tenant, settings), settings, elsewhere)
 
 
 def open_files(uploads: Iterable[Upload], settings: Settings | None = None) -> FilesDatabase:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from ..schema.errors import InputError
+from ..schema.errors import FlameduckError, InputError, RequestError
 from ..schema.profile import Upload
 from ..schema.request import Database, Refused
 from ..schema.tenant import ANONYMOUS, HEAD, SERVER_NOTE
@@ -34,12 +34,19 @@ class Opened:
 
 
 def open_database(
-    places: Sequence[What], tenant: str, input_format: str = "", raw_names: bool = False
+    places: Sequence[What], tenant: str, input_format: str = "", raw_names: bool = False, executor: str = ""
 ) -> Opened:
-    """The database over a store, or over files. Raises `InputError`, `RequestError` or `StorageError`."""
+    """The database over a store, or over files. Raises `InputError`, `RequestError` or `StorageError`.
+
+    `executor` names who reads the blocks of a store, as `executor_named` takes it; empty: this process.
+    """
     where = places[0]
     if len(places) == 1 and not isinstance(where, (bytes, Upload)) and is_store(os.fspath(where)):
-        return Opened(open_store(os.fspath(where), tenant))
+        return Opened(open_store(os.fspath(where), tenant, executor))
+    if executor:
+        raise RequestError(
+            f"executor {executor}: only the blocks of a store are read by others, files are not"
+        )
     return open_profiles(Uploads(places, _options(input_format, raw_names)))
 
 
@@ -85,21 +92,45 @@ def _looks_like_files(path: Path) -> bool:
     return path.name.endswith(PROFILE_SUFFIXES) or any(char in str(path) for char in "*?[")
 
 
-def open_store(where: str, tenant: str) -> Database:
-    """The database over a store, or over a running server by its URL."""
+def open_store(where: str, tenant: str, executor: str = "") -> Database:
+    """The database over a store, or over a running server by its URL.
+
+    Raises `RequestError` when an `executor` is to read what a server has, and as `executor_named` does.
+    """
     if where.startswith(("http://", "https://")):
+        if executor:
+            raise RequestError(f"executor {executor}: workers read blocks in a store, not through a server")
         from .client import ClientDatabase
 
         return ClientDatabase(where, tenant)
     from .embedded import open_embedded
 
-    store = open_embedded(where, tenant, load_settings())
     server = None if is_url(where) else running_server(where.removeprefix("file://"))
-    if server is None or (tenant != ANONYMOUS and not server.multitenancy):
+    is_served = server is not None and (tenant == ANONYMOUS or server.multitenancy)
+    if executor:
+        if is_served:
+            raise RequestError(
+                f"executor {executor}: the server of this store has profiles that are in no block yet; ask without"
+            )
+        return _executed(where, tenant, executor)
+    store = open_embedded(where, tenant, load_settings())
+    if server is None or not is_served:
         return store
     from .client import ClientDatabase
 
     return ServedStore(ClientDatabase(server.url, tenant), store)
+
+
+def _executed(where: str, tenant: str, executor: str) -> Database:
+    from .embedded import open_embedded
+    from .execution.named import executor_named
+
+    workers = executor_named(executor)
+    try:
+        return open_embedded(where, tenant, load_settings(), workers)
+    except FlameduckError:
+        workers.close()
+        raise
 
 
 def open_profiles(*groups: Uploads) -> Opened:

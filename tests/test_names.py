@@ -16,8 +16,8 @@ MAX_PARAMETERS = 6
 NAMES_THAT_SAY_NOTHING = re.compile(r"(^|_)(utils?|helpers?|managers?|misc|common)(_|$)")
 # "path::function": where a process ends and any failure must become a message, or where a library panics.
 BROAD_EXCEPTS = {
-    "engine/execution/worker.py::_answer",  # a process boundary: the parent raises the error
-    "engine/execution/worker.py::_pickled_error",  # an error that cannot travel is told by its text
+    "engine/execution/worker.py::pickled_answer",  # a process boundary: the parent raises the error
+    "engine/execution/worker.py::pickled_error",  # an error that cannot travel is told by its text
     "engine/plugins.py::blamed",  # code of other packages: what it raises becomes a message that names the package
     "engine/services/decoding.py::_serve",  # a thread that all pushes wait for: they are told, and it goes on
     "engine/services/ingester.py::_commit",  # likewise

@@ -18,7 +18,13 @@ class Death:
 
 
 class Executor(Protocol):
-    """Runs a task over items. Tasks and items must be picklable. Use as a context manager."""
+    """Runs a task over items. Tasks and items must be picklable. Use as a context manager.
+
+    `remote` says that items may run on other machines, which have settings, directories and memory of their own.
+    """
+
+    @property
+    def remote(self) -> bool: ...
 
     def map(
         self, task: Callable[[Item], Result], items: Iterable[Item], died: Callable[[Item, Death], Result]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from . import Death
 
@@ -13,6 +13,8 @@ Result = TypeVar("Result")
 
 class InlineExecutor:
     """One item after the other, here. What kills a process kills this one, and what never ends holds it up."""
+
+    remote: ClassVar[bool] = False
 
     def map(
         self, task: Callable[[Item], Result], items: Iterable[Item], died: Callable[[Item, Death], Result]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from . import Death
 from .worker import IDLE_S, Reply
@@ -127,6 +127,8 @@ class LocalExecutor:
     died: what killed one must not come here. `limit_s` is how many seconds an item may take in a worker; 0: any number.
     An item that has killed `attempts` workers is given up; a worker without work for `idle_s` seconds exits.
     """
+
+    remote: ClassVar[bool] = False
 
     jobs: int = 0
     limit_s: float = 0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,27 +11,17 @@ import pyarrow as pa
 from ...schema.errors import RequestError
 from ...schema.request import ProfilesRequest, Rows, SeriesRequest
 from .exemplars import largest_of_points
+from .series_points import Buckets, PointSums, shifted, sums_elsewhere, sums_of
 from .snapshot import Resolved, Snapshot, resolve, resolve_all_types
 from .weights import Profiles, profiles_of
 
 IntArray = npt.NDArray[np.int64]
-Labels = tuple[tuple[str, str], ...]
 
 _MAP = pa.map_(pa.string(), pa.string())
 _EXEMPLAR = pa.struct(
     [("ts", pa.int64()), ("profile_id", pa.string()), ("value", pa.int64()), ("labels", _MAP)]
 )
 _POINTS = pa.schema([("labels", _MAP), ("ts", pa.int64()), ("value", pa.float64())])
-
-
-@dataclass(frozen=True)
-class _Points:
-    """Values by (group, tick number), and which point each profile is in."""
-
-    group: IntArray
-    tick: IntArray
-    value: npt.NDArray[np.float64]
-    of_profile: IntArray
 
 
 def answer_series(snapshot: Snapshot, request: SeriesRequest) -> Rows:
@@ -46,71 +35,53 @@ def answer_series(snapshot: Snapshot, request: SeriesRequest) -> Rows:
         # The first bucket ends at the range's start, so it reaches one step back, its own start included.
         selection = replace(selection, start_ns=first_tick - request.step_ns)
     resolved = resolve(snapshot, selection)
+    buckets = Buckets(first_tick, request.step_ns, request.by)
+    if snapshot.elsewhere is not None and not request.exemplars:
+        sums = sums_elsewhere(snapshot, snapshot.elsewhere, resolved, buckets)
+        table = _ranked(*_from_first(sums, buckets), request)[0]
+        return Rows(table, resolved.plan.profile_type, resolved.notes)
     profiles = profiles_of(snapshot, resolved)
     if first_tick is None:
         earliest = int(profiles.rows.ts.min()) if len(profiles) else 0
-        first_tick = -(-earliest // request.step_ns) * request.step_ns
-    # A profile counts in the bucket of its millisecond, the resolution of ticks on the wire.
-    moment = profiles.rows.ts - profiles.rows.ts % 1_000_000
-    tick = np.maximum(-((first_tick - moment) // request.step_ns), 0)
-    if request.selection.end_ns is not None:
-        inside = first_tick + tick * request.step_ns < request.selection.end_ns
-        profiles, tick = profiles.take(inside), tick[inside]
-    groups, group = _groups(snapshot, profiles, request.by)
-    points = _sums(group, tick, profiles.rows.total, request.aggregate == "avg")
-    table, shown = _ranked(groups, points, first_tick, request)
+        buckets = replace(buckets, first_tick=_first_tick(earliest, request.step_ns))
+    sums, point = sums_of(snapshot, profiles, buckets)
+    table, shown = _ranked(sums, buckets.first_tick or 0, request)
     if request.exemplars:
-        found = largest_of_points(snapshot, profiles, points.of_profile, request.by)
+        found = largest_of_points(snapshot, profiles, point, request.by)
         table = table.append_column("exemplar", pa.array(found, _EXEMPLAR).take(pa.array(shown)))
     return Rows(table, resolved.plan.profile_type, resolved.notes)
 
 
-def _groups(snapshot: Snapshot, profiles: Profiles, by: Sequence[str]) -> tuple[list[Labels], IntArray]:
-    """The label sets to group by, and the group of each profile; a label that a series lacks is left out."""
-    numbers: dict[Labels, int] = {}
-    group = np.zeros(len(profiles), np.int64)
-    for number, ulid in enumerate(profiles.ulids):
-        here = np.flatnonzero(profiles.block == number)
-        index = snapshot.blocks[ulid].index
-        series = np.unique(profiles.rows.series[here])
-        columns = [index.label(name).take(pa.array(series)).to_pylist() for name in by]
-        codes = np.zeros(len(index.series_id), np.int64)
-        for row in range(len(series)):
-            labels = tuple(
-                (name, column[row]) for name, column in zip(by, columns, strict=True) if column[row]
-            )
-            codes[series[row]] = numbers.setdefault(labels, len(numbers))
-        group[here] = codes[profiles.rows.series[here]]
-    return list(numbers), group
+def _first_tick(earliest_ts: int, step_ns: int) -> int:
+    """The first multiple of the step that is not before a time."""
+    return -(-earliest_ts // step_ns) * step_ns
 
 
-def _sums(group: IntArray, tick: IntArray, total: IntArray, average: bool) -> _Points:
-    ticks = int(tick.max(initial=0)) + 1
-    encoded = pa.array(group * ticks + tick).dictionary_encode()
-    point = encoded.indices.to_numpy()
-    key = encoded.dictionary.to_numpy()
-    value = np.zeros(len(key), np.int64)
-    np.add.at(value, point, total)
-    mean = value / np.bincount(point, minlength=len(key)) if average else value.astype(np.float64)
-    return _Points(key // ticks, key % ticks, mean, point.astype(np.int64))
+def _from_first(sums: PointSums, buckets: Buckets) -> tuple[PointSums, int]:
+    """Sums with ticks counted from the first, and that."""
+    if buckets.first_tick is not None:
+        return sums, buckets.first_tick
+    first_tick = _first_tick(sums.earliest_ts or 0, buckets.step_ns)
+    return shifted(sums, first_tick // buckets.step_ns), first_tick
 
 
-def _ranked(
-    groups: Sequence[Labels], points: _Points, first_tick: int, request: SeriesRequest
-) -> tuple[pa.Table, IntArray]:
+def _ranked(sums: PointSums, first_tick: int, request: SeriesRequest) -> tuple[pa.Table, IntArray]:
     """Series by sum of values descending, then by labels; points ascending; and which points these are."""
-    sums = np.bincount(points.group, weights=points.value, minlength=len(groups))
-    ranking = sorted(range(len(groups)), key=lambda g: (-sums[g], groups[g]))
+    groups = sums.groups
+    values = sums.total / sums.profiles if request.aggregate == "avg" else sums.total.astype(np.float64)
+    time = first_tick + sums.tick * request.step_ns
+    end_ns = request.selection.end_ns
+    inside = np.ones(len(time), np.bool_) if end_ns is None else time < end_ns
+    whole = np.bincount(sums.group[inside], weights=values[inside], minlength=len(groups))
+    there = np.bincount(sums.group[inside], minlength=len(groups)) > 0
+    ranking = sorted(np.flatnonzero(there).tolist(), key=lambda g: (-whole[g], groups[g]))
     chosen = ranking[: request.limit] if request.limit else ranking
     rank = np.full(len(groups), -1, np.int64)
     rank[chosen] = np.arange(len(chosen))
-    kept = np.flatnonzero(rank[points.group] >= 0)
-    shown = kept[np.lexsort((points.tick[kept], rank[points.group][kept]))]
-    group, tick, value = (column[shown] for column in (points.group, points.tick, points.value))
-    labels = pa.array([list(labels) for labels in groups], _MAP).take(pa.array(group))
-    table = pa.table(
-        {"labels": labels, "ts": first_tick + tick * request.step_ns, "value": value}, schema=_POINTS
-    )
+    kept = np.flatnonzero(inside & (rank[sums.group] >= 0))
+    shown = kept[np.lexsort((sums.tick[kept], rank[sums.group][kept]))]
+    labels = pa.array([list(labels) for labels in groups], _MAP).take(pa.array(sums.group[shown]))
+    table = pa.table({"labels": labels, "ts": time[shown], "value": values[shown]}, schema=_POINTS)
     return table, shown
 
 

@@ -15,6 +15,7 @@ from ...schema.labels import METRIC_NAME, SERVICE_NAME, Matcher, parse_selector
 from ...schema.profile_type import resolve_profile_type
 from ...schema.request import Selection
 from ..database import DuckDB
+from .executed import Elsewhere, ExecutedSource
 from .opened import OpenBlock
 from .overlay import Overlays
 from .picked import picked_by
@@ -34,7 +35,7 @@ class Snapshot:
 
     `database` gives the DuckDB to read with, which is made on first use. `default_type` is the type of a
     question that names none, where there is one: a single file's own choice. `overlays` is best shared by
-    the snapshots of one store.
+    the snapshots of one store. `elsewhere` is who adds up what is in the blocks, if that is not this process.
     """
 
     blocks: Mapping[str, OpenBlock]
@@ -42,10 +43,13 @@ class Snapshot:
     version: int = 0
     default_type: str = ""
     overlays: Overlays = field(default_factory=Overlays)
+    elsewhere: Elsewhere | None = None
 
     @property
     def source(self) -> BlockSource:
         """The blocks, as something that can be asked."""
+        if self.elsewhere is not None:
+            return ExecutedSource(self.blocks, self.database, self.overlays, self.elsewhere)
         return BlockSource(self.blocks, self.database, self.overlays)
 
 

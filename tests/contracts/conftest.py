@@ -8,9 +8,10 @@ from uuid import uuid4
 import pytest
 
 from flameduck.engine.storage.objects import Objects, open_objects
+from tests.clusters import dask_cluster
 from tests.servers import pytest_collection_modifyitems, s3_server, s3_url
 
-__all__ = ["pytest_collection_modifyitems", "s3_server", "s3_url"]
+__all__ = ["dask_cluster", "pytest_collection_modifyitems", "s3_server", "s3_url"]
 
 
 @pytest.fixture(params=["file", "memory", "s3"])

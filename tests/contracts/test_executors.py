@@ -16,15 +16,33 @@ from typing import Any
 import pytest
 
 from flameduck.engine.execution import Death, Executor, open_executor
+from flameduck.engine.execution.dask import DaskExecutor
 from flameduck.engine.execution.inline import InlineExecutor
+from flameduck.schema.errors import CorruptProfile
+from tests.clusters import ROOT
 
-MAKERS: dict[str, Callable[[], Executor]] = {"inline": InlineExecutor, "local": lambda: open_executor(2)}
+WithLimit = Callable[[float], Executor]
+"""Opens an executor whose items may take so many seconds; 0: any number."""
 
 
-@pytest.fixture(params=MAKERS)
+@pytest.fixture(params=["inline", "local", "dask"])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    with MAKERS[request.param]() as opened:
+    """Each executor."""
+    with InlineExecutor() if request.param == "inline" else opener(request)(0) as opened:
         yield opened
+
+
+@pytest.fixture(params=["local", "dask"])
+def workers(request: pytest.FixtureRequest) -> WithLimit:
+    """Opens each executor that has processes."""
+    return opener(request)
+
+
+def opener(request: pytest.FixtureRequest) -> WithLimit:
+    if request.param == "local":
+        return lambda limit_s: open_executor(2, limit_s)
+    address = request.getfixturevalue("dask_cluster").address
+    return lambda limit_s: DaskExecutor(address, limit_s)
 
 
 def unexpected(item: object, death: Death) -> int:
@@ -40,6 +58,31 @@ def test_an_error_of_the_task_is_raised_and_leaves_the_executor_usable(executor:
     with pytest.raises(ValueError, match=r"math domain|negative"):
         list(executor.map(math.sqrt, [4, 9, -1, 16], unexpected))
     assert list(executor.map(math.sqrt, [4, 9, 16, 25], unexpected)) == [2, 3, 4, 5]
+
+
+def refuse(number: int) -> int:
+    """A task with an error of our own, which says more than its text."""
+    raise CorruptProfile("cut short", profile=number)
+
+
+def test_an_error_of_our_own_comes_whole(executor: Executor) -> None:
+    with pytest.raises(CorruptProfile, match=r"^cut short$") as raised:
+        list(executor.map(refuse, [7, 8, 9], unexpected))
+    assert raised.value.profile == 7
+
+
+def test_results_may_be_big(executor: Executor) -> None:
+    found = executor.map(partial(operator.mul, bytes(range(256))), [80_000, 1, 80_000, 2], unexpected)
+    assert [(len(data), data[-1]) for data in found] == [(n * 256, 255) for n in (80_000, 1, 80_000, 2)]
+
+
+def test_many_items(executor: Executor) -> None:
+    assert list(executor.map(operator.neg, range(600), unexpected)) == [-n for n in range(600)]
+
+
+def test_two_maps_at_once(executor: Executor) -> None:
+    negative, inverted = (executor.map(task, range(40), unexpected) for task in (operator.neg, operator.inv))
+    assert list(zip(negative, inverted, strict=True)) == [(-n, ~n) for n in range(40)]
 
 
 def test_items_are_taken_a_few_at_a_time(executor: Executor) -> None:
@@ -75,8 +118,8 @@ def kill_worker(number: int) -> partial[Any]:
     return partial(os._exit, 9) if number % 7 == 3 else partial(operator.neg, -number)
 
 
-def test_a_worker_that_dies_costs_its_item_alone() -> None:
-    with open_executor(2) as executor:
+def test_a_worker_that_dies_costs_its_item_alone(workers: WithLimit) -> None:
+    with workers(0) as executor:
         items = [kill_worker(number) for number in range(20)]
         results = list(executor.map(operator.methodcaller("__call__"), items, lambda item, death: -1))
     assert results == [-1 if number % 7 == 3 else number for number in range(20)]
@@ -92,8 +135,8 @@ def test_after_a_death_even_single_items_stay_out_of_this_process() -> None:
     assert results == [[-1, -1, -1], [-1]]
 
 
-def test_a_death_may_be_answered_by_another_map() -> None:
-    with open_executor(2) as executor:
+def test_a_death_may_be_answered_by_another_map(workers: WithLimit) -> None:
+    with workers(0) as executor:
         call = operator.methodcaller("__call__")
 
         def again(item: object, death: Death) -> int:
@@ -111,7 +154,7 @@ def test_a_death_may_be_answered_by_another_map() -> None:
         ]
 
 
-def test_an_item_that_never_ends_costs_itself_alone_and_a_slow_consumer_none() -> None:
+def test_an_item_that_never_ends_costs_itself_alone_and_a_slow_consumer_none(workers: WithLimit) -> None:
     forever = partial(time.sleep, 3600)
     items = [
         partial(operator.neg, 1),
@@ -119,7 +162,7 @@ def test_an_item_that_never_ends_costs_itself_alone_and_a_slow_consumer_none() -
         *[partial(operator.neg, number) for number in range(2, 9)],
         forever,
     ]
-    with open_executor(2, limit_s=5) as executor:
+    with workers(5) as executor:
         call = operator.methodcaller("__call__")
         lost: list[tuple[object, Death]] = []
 
@@ -166,3 +209,36 @@ def test_a_script_needs_no_guard_for_its_main_module(tmp_path: Path) -> None:
         [sys.executable, script], capture_output=True, text=True, env=environment, check=True
     )
     assert (run.stdout, run.stderr) == ("-36\n", "")
+
+
+def note_pid_and_sleep(path: str) -> None:
+    """Leave this process' id in a file, and be busy."""
+    Path(path).with_suffix(".new").write_text(str(os.getpid()))
+    Path(path).with_suffix(".new").rename(path)
+    time.sleep(60)
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    script = (
+        "from tests.contracts.test_executors import note_pid_and_sleep\n"
+        "from flameduck.engine.execution.local import LocalExecutor\n"
+        f"list(LocalExecutor(1, inline=False).map(note_pid_and_sleep, [{str(note)!r}], print))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as parent:
+        while not note.exists():
+            time.sleep(0.05)
+        parent.kill()
+    worker = int(note.read_text())
+    deadline = time.monotonic() + 10
+    while is_alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(worker)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has asked for its end does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
