@@ -30,30 +30,49 @@ class Compacted:
 
 
 def compact(
-    store: BlockStore, policy: LevelPolicy, clock_ns: Callable[[], int] = time.time_ns
+    store: BlockStore,
+    policy: LevelPolicy,
+    clock_ns: Callable[[], int] = time.time_ns,
+    broken: dict[str, str] | None = None,
 ) -> Iterator[Compacted]:
     """Run jobs until there are none. A block that does not hold is left alone and told, and the others are compacted.
 
-    Raises `StorageError` when the catalog or the store cannot be used at all.
+    So are those that `broken` names from the start, with reasons; what is found is added to it. Raises `StorageError`
+    when the catalog or the store cannot be used at all.
     """
-    broken: set[str] = set()
+    return run_planned(
+        store,
+        lambda blocks: plan_levels(blocks, policy, clock_ns()),
+        "compact",
+        {} if broken is None else broken,
+    )
+
+
+def run_planned(
+    store: BlockStore,
+    plan: Callable[[Sequence[BlockEntry]], Sequence[MergeJob]],
+    reason: str,
+    broken: dict[str, str],
+) -> Iterator[Compacted]:
+    """Plan and run until nothing is planned, as `compact` does; `reason` is what the catalog is told."""
     while True:
         blocks = store.catalog.load().blocks
-        jobs = plan_levels(
-            [entry for ulid, entry in blocks.items() if ulid not in broken], policy, clock_ns()
-        )
+        jobs = plan([entry for ulid, entry in blocks.items() if ulid not in broken])
         if not jobs:
             return
         for job in jobs:
-            yield _run(store, job, [blocks[ulid] for ulid in job.ulids], broken)
+            yield _run(store, job, [blocks[ulid] for ulid in job.ulids], (reason, broken))
 
 
-def _run(store: BlockStore, job: MergeJob, inputs: Sequence[BlockEntry], broken: set[str]) -> Compacted:
+def _run(
+    store: BlockStore, job: MergeJob, inputs: Sequence[BlockEntry], why: tuple[str, dict[str, str]]
+) -> Compacted:
+    reason, broken = why
     start_s = time.monotonic()
     made: BlockMeta | None = None
     problems: Sequence[str] = ()
     try:
-        made = replace_blocks(store, job, "compact")
+        made = replace_blocks(store, job, reason)
     except CommitConflict:
         pass
     except CorruptBlock as error:
