@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..schema.errors import InputError
+from ..schema.errors import InputError, RequestError
 from ..schema.profile import Upload
 from ..schema.request import Database, Refused
 from ..schema.tenant import ANONYMOUS, HEAD, SERVER_NOTE
 from .served import ServedStore, running_server
 from .settings import load_settings
 from .uploads import UploadOptions, Uploads, What, directory_files, is_url
+
+if TYPE_CHECKING:
+    from .client import ClientDatabase
 
 PROFILE_SUFFIXES = (".gz", ".pb", ".pprof", ".prof", ".zst", ".folded", ".collapsed", ".txt", ".json", ".jfr")
 """A path that is not there and ends so is a file that is missing, not a new store."""
@@ -100,6 +104,20 @@ def open_store(where: str, tenant: str) -> Database:
     from .client import ClientDatabase
 
     return ServedStore(ClientDatabase(server.url, tenant), store)
+
+
+def open_server(where: str, tenant: str) -> ClientDatabase:
+    """The server at a URL, or the one that keeps a local store. Raises `RequestError` where there is none."""
+    from .client import ClientDatabase
+
+    if where.startswith(("http://", "https://")):
+        return ClientDatabase(where, tenant)
+    server = None if is_url(where) else running_server(where.removeprefix("file://"))
+    if server is None:
+        raise RequestError(
+            f"{where}: no server keeps it on this machine; name one with --url http://host:4040"
+        )
+    return ClientDatabase(server.url, tenant)
 
 
 def open_profiles(*groups: Uploads) -> Opened:

@@ -17,7 +17,7 @@ import pytest
 import flameduck
 from flameduck.engine.compaction.levels import HOUR_NS
 from tests.engine.compaction.made_blocks import Made, store_of
-from tests.engine.ingest.made_profiles import answers, cpu_total, problems
+from tests.engine.ingest.made_profiles import answers, command, cpu_total, problems
 from tests.engine.services.jobs import caught, child_of, compact, ended, jobs, left_alone, until
 from tests.engine.services.writing import metric
 from tests.running_server import RunningServer, running_server
@@ -329,6 +329,41 @@ def fill(store: Path, tenant: str, numbers: Sequence[int]) -> None:
     for number in numbers:
         with flameduck.open(store, tenant=tenant) as db:
             db.ingest([upload((number, number, "cart", False), STEP_NS)])
+
+
+def test_the_command_line_asks_and_lists(tmp_path: Path) -> None:
+    store = made_store(tmp_path)
+    alone = command("jobs", "--store", store)
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "no server keeps it" in alone.stderr
+    with running_server(store, *NEVER) as server:
+        done = command("compact", "--url", server.url, "--format", "json")
+        assert done.returncode == 0, done.stderr
+        (row,) = json.loads(done.stdout)
+        assert (row["level"], row["blocks"], row["profiles_before"], row["profiles"]) == (1, 14, 28, 24)
+        assert row["block"] == block_rows(store)[0]["ulid"]
+        assert json.loads(command("compact", "--url", server.url, "--format", "json").stdout) == []
+        # A local store is asked about by its server.
+        (job,) = json.loads(command("jobs", "--store", store, "--format", "json").stdout)
+        assert (job["state"], job["blocks_before"], job["blocks_after"]) == ("done", 14, 1)
+        assert command("jobs", "--url", server.url, "--all-tenants").stdout.count("compact") == 1
+        store_of(store, [[(50, 1, "cart", False)]], STEP_NS)
+        damaged = max(store.glob("anonymous/blocks/*/samples.parquet"))
+        damaged.write_bytes(damaged.read_bytes()[:-20])
+        told = command("compact", "--url", server.url)
+        assert told.returncode == 1
+        assert f"flameduck: block {damaged.parent.name}: samples.parquet: " in told.stderr
+        assert (
+            f"note: block {damaged.parent.name} of anonymous is left alone"
+            in command("jobs", "--url", server.url).stderr
+        )
+
+
+def test_the_command_line_tells_why_a_job_failed(tmp_path: Path) -> None:
+    with running_server(made_store(tmp_path), *NEVER, "--compaction-memory-bytes", "30000000") as server:
+        failed = command("compact", "--url", server.url)
+        assert failed.returncode == 1
+        assert "limit compaction_memory_bytes 30000000; it is tried again at 20" in failed.stderr
 
 
 def test_what_is_kept_long_enough_goes_by_age_and_by_size(tmp_path: Path) -> None:
