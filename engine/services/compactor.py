@@ -280,6 +280,9 @@ class Compactor:
         for step in self._runner.run(order):
             self.book.note(job, step)
             self._note(job, step)
+        if job.steps and time.monotonic() - begun_s > TURN_S:
+            self.book.put_back(job)
+            return
         self.book.finish(job)
         self._metrics.ended(job.kind, job.state, time.monotonic() - begun_s)
         log.info(

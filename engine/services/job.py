@@ -102,13 +102,14 @@ class Finished:
 
 @dataclass
 class Job:
-    """A job as the server keeps it. Times are Unix nanoseconds, 0: not yet."""
+    """A job as the server keeps it. Times are Unix nanoseconds, 0: not yet; it waits since `queued_ns`."""
 
     ulid: str
     tenant: str
     kind: str
     trigger: str
     created_ns: int
+    queued_ns: int
     state: str = QUEUED
     attempts: int = 0
     error: str = ""

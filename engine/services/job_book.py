@@ -51,7 +51,8 @@ class JobBook:
             is_new = job is None
             if job is None:
                 self._check_room(tenant, trigger)
-                job = Job(str(ULID()), tenant, kind, trigger, self._clock_ns())
+                now_ns = self._clock_ns()
+                job = Job(str(ULID()), tenant, kind, trigger, now_ns, now_ns)
                 self._open[tenant, kind] = job
             elif trigger == BY_REQUEST:
                 job.retry_ns = 0
@@ -79,7 +80,7 @@ class JobBook:
             due = [job for job in self._open.values() if job.state == QUEUED and job.retry_ns <= now_ns]
             if not due:
                 return None
-            job = min(due, key=lambda job: (KINDS.index(job.kind), job.created_ns))
+            job = min(due, key=lambda job: (KINDS.index(job.kind), job.queued_ns))
             job.state, job.started_ns, job.attempts = RUNNING, now_ns, job.attempts + 1
             return job
 
@@ -106,9 +107,9 @@ class JobBook:
             return pause_s
 
     def put_back(self, job: Job) -> None:
-        """A job was interrupted, by no fault of its own."""
+        """A job has more to do, and lets others go first."""
         with self._changed:
-            job.state = QUEUED
+            job.state, job.queued_ns, job.attempts = QUEUED, self._clock_ns(), job.attempts - 1
 
     def wait(self, timeout_s: float) -> None:
         """Return when a job is due, when the book is closed, or after some time."""

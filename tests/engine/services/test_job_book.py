@@ -119,6 +119,18 @@ def test_there_are_not_too_many(book: JobBook, clock: Clock) -> None:
     book.add("a", "merge", BY_REQUEST)
 
 
+def test_what_has_more_to_do_lets_others_go_first(book: JobBook, clock: Clock) -> None:
+    first, _ = book.add("a", "compact", BY_SCHEDULE)
+    clock.now_ns += 1
+    second, _ = book.add("b", "compact", BY_SCHEDULE)
+    clock.now_ns += 1
+    assert book.take() is first
+    book.put_back(first)
+    assert book.take() is second
+    assert book.take() is first
+    assert first.attempts == 1
+
+
 def test_what_is_told(book: JobBook) -> None:
     first, _ = book.add("a", "compact", BY_SCHEDULE)
     book.take()
