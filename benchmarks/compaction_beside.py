@@ -1,6 +1,6 @@
 """What a push and a question pay for compaction beside them: the same server with and without a job, by turns.
 
-    python -m benchmarks.compaction_beside [--scale 0.1] [--rate 50] [--rounds 3]
+    python -m benchmarks.compaction_beside [--scale 0.1] [--rate 20] [--rounds 3]
 
 Pushes at a rate over a few connections, each answered once it is durable, and flame graphs of one service of the corpus,
 one after the other. Every answer of a flame graph is compared with the first, and everything pushed with a sum over it.
@@ -127,7 +127,7 @@ def main() -> None:
     """Measure by turns."""
     parser = argument_parser(__doc__)
     parser.add_argument("--scale", type=float, default=0.1)
-    parser.add_argument("--rate", type=int, default=50)
+    parser.add_argument("--rate", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     source = replicas_of(Shape(options.scale, "time", ticks_per_block=8))
