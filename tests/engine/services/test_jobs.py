@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 import flameduck
 from flameduck.engine.compaction.levels import HOUR_NS
 from flameduck.engine.inspection import Inspection
+from flameduck.engine.services.job_book import REQUESTS_A_MINUTE
 from flameduck.engine.settings import Settings
 from flameduck.engine.storage.objects import open_objects
 from tests.engine.compaction.made_blocks import Made, put_blocks, store_of, upload
@@ -175,6 +178,36 @@ def test_a_killed_process_costs_nothing_and_is_tried_again(tmp_path: Path) -> No
         assert 3 < line["retry_s"] < 7
         done = ended(server, job["id"])
         assert (done["state"], done["attempts"], done["error"]) == ("done", 2, "")
+        assert answers(server.url) == expected
+    assert len(block_rows(store)) == 1
+    assert problems(store) == []
+
+
+@pytest.mark.parametrize(
+    "kills", [3, pytest.param(60, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
+)
+def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path, kills: int) -> None:
+    """Whoever asks again has a killed job begun again at once."""
+    chance = random.Random(20_261_128)
+    blocks = [*HOURLY, *COPIES]
+    store = made_store(tmp_path, blocks)
+    expected, total = answers(store), cpu_total(store)
+    killed = 0
+    with running_server(store, *NEVER) as server:
+        while killed < kills:
+            server.http.post("/api/v1/jobs/compact")
+            child = child_of(server)
+            time.sleep(chance.uniform(0, 2))
+            if child is not None:
+                # It may have come to its end by itself.
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+                    killed += 1
+            assert server.total() == total
+            if len(block_rows(store)) == 1:
+                store_of(store, blocks, STEP_NS)
+                time.sleep(60 / REQUESTS_A_MINUTE)
+        until(lambda: server.http.post("/api/v1/jobs/compact").json() == {"job": None}, pause_s=1)
         assert answers(server.url) == expected
     assert len(block_rows(store)) == 1
     assert problems(store) == []
