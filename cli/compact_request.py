@@ -42,9 +42,9 @@ def _ended(server: ClientDatabase, job: Mapping[str, Any]) -> Mapping[str, Any]:
     from ..schema.errors import Unavailable
 
     ulid, attempts = job["id"], job["attempts"]
-    while not job["ended"]:
+    while not job["ended"] or "steps" not in job:
         time.sleep(_LOOK_S)
-        found = [one for one in server.jobs()["jobs"] if one["id"] == ulid]
+        found = server.jobs(ulid=ulid)["jobs"]
         if not found:
             raise Unavailable(f"job {ulid}: the server does not know it any more; it may have been restarted")
         job = found[0]

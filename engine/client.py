@@ -120,12 +120,13 @@ class ClientDatabase:
         """Close the connections."""
         self._http.clear()
 
-    def jobs(self, all_tenants: bool = False) -> Mapping[str, Any]:
+    def jobs(self, all_tenants: bool = False, ulid: str = "") -> Mapping[str, Any]:
         """What is done to the tenant's blocks, or to all: `jobs`, the newest first, and `left_alone`, as
-        `GET /api/v1/jobs` tells them. Raises `RequestError`, `StorageError` or `Unavailable`.
+        `GET /api/v1/jobs` tells them; of one job, its steps too. Raises `RequestError`, `StorageError` or `Unavailable`.
         """
         path = "/api/v1/status/jobs" if all_tenants else "/api/v1/jobs"
-        listed: Mapping[str, Any] = self._send("GET", path).json()
+        asked = {"fields": {"id": ulid}} if ulid else {}
+        listed: Mapping[str, Any] = self._send("GET", path, **asked).json()
         return listed
 
     def compact(self) -> Mapping[str, Any] | None:

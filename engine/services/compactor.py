@@ -29,6 +29,7 @@ from .metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+_GONE = {EXPIRE: "were given up", SWEEP: "were removed"}
 _FAILED = {
     MERGE: "small blocks of {} were not merged",
     EXPIRE: "old blocks of {} were not given up",
@@ -285,16 +286,19 @@ class Compactor:
             return
         self.book.finish(job)
         self._metrics.ended(job.kind, job.state, time.monotonic() - begun_s)
+        before, after = job.before, job.after
+        became = f"became {after.blocks} of {after.samples} samples and {after.size_bytes} bytes"
         log.info(
-            "job %s: %s of %s: %d blocks of %d samples and %d bytes became %d of %d samples and %d bytes",
-            *(job.ulid, job.kind, job.tenant, job.before.blocks, job.before.samples, job.before.size_bytes),
-            *(job.after.blocks, job.after.samples, job.after.size_bytes),
+            "job %s: %s of %s: %d blocks of %d samples and %d bytes %s",
+            *(job.ulid, job.kind, job.tenant, before.blocks, before.samples, before.size_bytes),
+            _GONE.get(job.kind, became),
             extra={"fields": {"seconds": round(time.monotonic() - begun_s, 3), "trigger": job.trigger}},
         )
 
     def _note(self, job: Job, step: Step) -> None:
         self._metrics.step(job.kind, step.before, step.after)
-        for ulid, reason in step.problems.items():
+        for ulid in step.problems.keys() & job.problems.keys():
+            reason = step.problems[ulid]
             log.warning("job %s: %s of %s: block %s: %s", job.ulid, job.kind, job.tenant, ulid, reason)
         if step.problems and job.kind != SWEEP:
             with self._lock:

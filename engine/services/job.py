@@ -13,12 +13,14 @@ from ..settings import Settings
 
 MERGE, EXPIRE, COMPACT, SWEEP = "merge", "expire", "compact", "sweep"
 KINDS = (MERGE, EXPIRE, COMPACT, SWEEP)
-"""In the order in which waiting jobs are begun: what is quick and helps questions most, first."""
+"""What is quick and helps questions most comes first, among jobs that wait about as long."""
 
 QUEUED, RUNNING, DONE, PARTLY = "queued", "running", "done", "partly"
 """States. `partly`: done but for blocks that do not hold, which were left alone. A job that failed is queued again."""
 
 _KEPT_STEPS = 100
+KEPT_PROBLEMS = 100
+"""More of one job are not told one by one."""
 
 
 @dataclass(frozen=True)
@@ -126,4 +128,6 @@ class Job:
         self.steps.append(step)
         self.before += step.before
         self.after += step.after
-        self.problems.update(step.problems)
+        for ulid, reason in step.problems.items():
+            if len(self.problems) < KEPT_PROBLEMS:
+                self.problems[ulid] = reason

@@ -20,6 +20,9 @@ MOST_QUEUED = 1000
 KEPT = 500
 """Jobs that are done and still told of."""
 
+_HEAD_START_NS = 120 * 10**9
+"""What each kind has before the next one, so that none waits for ever."""
+
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0
 """Before a job that failed is tried again: twice as long each time."""
@@ -80,7 +83,7 @@ class JobBook:
             due = [job for job in self._open.values() if job.state == QUEUED and job.retry_ns <= now_ns]
             if not due:
                 return None
-            job = min(due, key=lambda job: (KINDS.index(job.kind), job.queued_ns))
+            job = min(due, key=lambda job: job.queued_ns + KINDS.index(job.kind) * _HEAD_START_NS)
             job.state, job.started_ns, job.attempts = RUNNING, now_ns, job.attempts + 1
             return job
 

@@ -14,7 +14,7 @@ from ..compactor import Compactor
 from ..job import RUNNING, Amount, Job, Step
 from .tenancy import tenant_of
 
-_SHOWN_PROBLEMS = 100
+_SHOWN_LEFT_ALONE = 1000
 
 
 class JobRoutes:
@@ -25,13 +25,17 @@ class JobRoutes:
         self._multitenancy = multitenancy
 
     async def jobs(self, request: Request) -> Response:
-        """The jobs of the tenant, the newest first, and the blocks of it that were left alone."""
+        """The jobs of the tenant, the newest first, and the blocks of it that were left alone; of one job, with an
+        `id`, its steps too.
+        """
         tenant = tenant_of(request.headers, self._multitenancy)
-        return JSONResponse(await asyncio.to_thread(self._listed, tenant))
+        ulid = request.query_params.get("id", "")
+        return JSONResponse(await asyncio.to_thread(self._listed, tenant, ulid))
 
-    async def all_jobs(self, _: Request) -> Response:
+    async def all_jobs(self, request: Request) -> Response:
         """The same of all tenants."""
-        return JSONResponse(await asyncio.to_thread(self._listed, None))
+        ulid = request.query_params.get("id", "")
+        return JSONResponse(await asyncio.to_thread(self._listed, None, ulid))
 
     async def compact(self, request: Request) -> Response:
         """Have the tenant's blocks compacted now: 202 and the job; 200 and the job that is there already, or null
@@ -42,12 +46,21 @@ class JobRoutes:
         shown = None if job is None else self._shown(job)
         return JSONResponse({"job": shown}, 202 if is_new else 200)
 
-    def _listed(self, tenant: str | None) -> Mapping[str, Any]:
+    def _listed(self, tenant: str | None, ulid: str) -> Mapping[str, Any]:
         alone = [
             {"tenant": name, "block": ulid, "reason": reason}
-            for ulid, (name, reason) in sorted(self._compactor.left_alone(tenant).items())
+            for ulid, (name, reason) in sorted(self._compactor.left_alone(tenant).items())[:_SHOWN_LEFT_ALONE]
         ]
+        if ulid:
+            found = self._compactor.book.listed(tenant, lambda job: self._told(job, ulid))
+            return {"jobs": [job for job in found if job is not None], "left_alone": alone}
         return {"jobs": list(self._compactor.book.listed(tenant, self._shown)), "left_alone": alone}
+
+    def _told(self, job: Job, ulid: str) -> Mapping[str, Any] | None:
+        """The one job with its steps."""
+        if job.ulid != ulid:
+            return None
+        return {**self._shown(job), "steps": [_step(step) for step in job.steps]}
 
     def _shown(self, job: Job) -> Mapping[str, Any]:
         """A job as JSON. Times are RFC 3339, null as long as they are not."""
@@ -66,10 +79,7 @@ class JobRoutes:
             "pid": self._compactor.pid or None if job.state == RUNNING else None,
             "before": _amount(job.before),
             "after": _amount(job.after),
-            "steps": [_step(step) for step in job.steps],
-            "problems": [
-                f"block {ulid}: {reason}" for ulid, reason in list(job.problems.items())[:_SHOWN_PROBLEMS]
-            ],
+            "problems": [f"block {ulid}: {reason}" for ulid, reason in job.problems.items()],
         }
 
 

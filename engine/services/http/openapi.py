@@ -35,6 +35,7 @@ _SELECTION = (
     ("from", _TEXT, "Begin: RFC 3339, `now-1h`, or seconds, ms, us or ns since 1970."),
     ("until", _TEXT, "End, which is not part of the range."),
 )
+_JOB = ("id", _TEXT, "One job alone, with its steps.")
 _TENANT: Json = {
     "name": "X-Scope-OrgID",
     "in": "header",
@@ -198,6 +199,7 @@ _ROUTES: Mapping[str, tuple[str, dict[str, Any]]] = {
         "get",
         {
             "summary": "What is done to the tenant's blocks in the background: what waits, runs, and was done.",
+            "parameters": (_JOB,),
             "answer": ("`jobs`, the newest first, and `left_alone`: blocks that do not hold.", _JSON),
         },
     ),
@@ -211,7 +213,7 @@ _ROUTES: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
     "/api/v1/status/jobs": (
         "get",
-        {"summary": "The jobs of all tenants.", "answer": ("As /api/v1/jobs.", _JSON)},
+        {"summary": "The jobs of all tenants.", "parameters": (_JOB,), "answer": ("As /api/v1/jobs.", _JSON)},
     ),
     "/flush": ("post", {"summary": "Store what was pushed as blocks now.", "answer": ("It is stored.", ())}),
     "/ready": ("get", {"summary": "Whether the server takes requests.", "answer": ("It does.", _PLAIN)}),

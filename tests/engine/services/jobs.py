@@ -52,7 +52,7 @@ def ended(server: RunningServer, ulid: str, **headers: str) -> dict[str, Any]:
     """The job of an id, once it has come to its end."""
 
     def look() -> dict[str, Any] | None:
-        (job,) = (one for one in jobs(server, **headers) if one["id"] == ulid)
+        (job,) = jobs(server, f"/api/v1/jobs?id={ulid}", **headers)
         return job if job["ended"] else None
 
     return until(look)

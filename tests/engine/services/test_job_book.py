@@ -65,6 +65,21 @@ def test_what_is_quick_comes_first_and_then_what_came_first(book: JobBook, clock
     ]
 
 
+def test_no_kind_waits_for_ever(book: JobBook, clock: Clock) -> None:
+    book.add("a", "sweep", BY_SCHEDULE)
+    clock.now_ns += 361 * SECOND_NS
+    book.add("a", "merge", BY_SCHEDULE)
+    clock.now_ns += 1
+    assert taken(book) == [("a", "sweep"), ("a", "merge")]
+
+
+def test_problems_are_bounded(book: JobBook) -> None:
+    job, _ = book.add("a", "sweep", BY_SCHEDULE)
+    for number in range(300):
+        book.note(job, Step(Amount(), problems={f"B{number}": "no permission"}))
+    assert len(job.problems) == 100
+
+
 def test_there_is_one_of_a_kind(book: JobBook) -> None:
     first, is_new = book.add("a", "compact", BY_SCHEDULE)
     assert is_new
