@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "blocks": "The blocks of a store: list, verify, expire, sweep ...",
     "compact": "Few large blocks out of many small ones; copies go.",
     "export": "Write profiles as pprof, folded, speedscope, dot, Parquet ...",
+    "jobs": "What a server does to its blocks in the background.",
     "serve": "The server that agents push to and Grafana asks.",
     "access": "Tokens and passwords for the server's access file.",
     "upload": "Push pprof files to a server, as an agent does.",

@@ -120,15 +120,34 @@ class ClientDatabase:
         """Close the connections."""
         self._http.clear()
 
+    def jobs(self, all_tenants: bool = False, ulid: str = "") -> Mapping[str, Any]:
+        """What is done to the tenant's blocks, or to all: `jobs`, the newest first, and `left_alone`, as
+        `GET /api/v1/jobs` tells them; of one job, its steps too. Raises `RequestError`, `StorageError` or `Unavailable`.
+        """
+        path = "/api/v1/status/jobs" if all_tenants else "/api/v1/jobs"
+        asked = {"fields": {"id": ulid}} if ulid else {}
+        listed: Mapping[str, Any] = self._send("GET", path, **asked).json()
+        return listed
+
+    def compact(self) -> Mapping[str, Any] | None:
+        """Have the tenant's blocks compacted: the job, new or not; None where there is nothing to do."""
+        job: Mapping[str, Any] | None = self._post("/api/v1/jobs/compact").json()["job"]
+        return job
+
     def _post(
         self, path: str, headers: Mapping[str, str] = NO_HEADERS, **body: Any
     ) -> urllib3.BaseHTTPResponse:
+        return self._send("POST", path, headers, **body)
+
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str] = NO_HEADERS, **body: Any
+    ) -> urllib3.BaseHTTPResponse:
         try:
             said = {**self._headers, **headers}
-            reply = self._http.request("POST", self._url + path, headers=said, **body)
+            reply = self._http.request(method, self._url + path, headers=said, **body)
         except urllib3.exceptions.HTTPError as error:
             raise Unavailable(f"{self._url}: {error}") from None
-        if reply.status == HTTPStatus.OK:
+        if reply.status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             return reply
         kind = _ERRORS.get(reply.status, StorageError)
         raise kind(f"{self._url}: {_reason(reply)}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..schema.errors import FlameduckError, InputError, RequestError
 from ..schema.profile import Upload
@@ -16,6 +17,9 @@ from ..schema.tenant import ANONYMOUS, HEAD, SERVER_NOTE
 from .served import ServedStore, running_server
 from .settings import load_settings
 from .uploads import UploadOptions, Uploads, What, directory_files, is_url
+
+if TYPE_CHECKING:
+    from .client import ClientDatabase
 
 PROFILE_SUFFIXES = (".gz", ".pb", ".pprof", ".prof", ".zst", ".folded", ".collapsed", ".txt", ".json", ".jfr")
 """A path that is not there and ends so is a file that is missing, not a new store."""
@@ -131,6 +135,20 @@ def _executed(where: str, tenant: str, executor: str) -> Database:
     except FlameduckError:
         workers.close()
         raise
+
+
+def open_server(where: str, tenant: str) -> ClientDatabase:
+    """The server at a URL, or the one that keeps a local store. Raises `RequestError` where there is none."""
+    from .client import ClientDatabase
+
+    if where.startswith(("http://", "https://")):
+        return ClientDatabase(where, tenant)
+    server = None if is_url(where) else running_server(where.removeprefix("file://"))
+    if server is None:
+        raise RequestError(
+            f"{where}: no server keeps it on this machine; name one with --url http://host:4040"
+        )
+    return ClientDatabase(server.url, tenant)
 
 
 def open_profiles(*groups: Uploads) -> Opened:

@@ -78,6 +78,20 @@ class ServerSettings:
     flush_bytes: int = setting(256 << 20, "a flush begins when the head holds so much memory")
     merge_every_s: int = setting(30, "how often small blocks are looked for, to be merged; 0: never")
     merge_samples: int = setting(2_000_000, "samples of a block that small ones are merged into, at most")
+    compaction_every_s: int = setting(
+        600,
+        "how often blocks of hours and days are looked for, and such that are kept for long enough; 0: never",
+    )
+    compaction_grace_s: int = setting(600, "how long after its end an hour or a day is left alone")
+    compaction_seconds: int = setting(3600, "time for one block to be made of others; 0: no limit")
+    compaction_memory_bytes: int = setting(2 << 30, "memory of the process that compacts, at most")
+    compaction_threads: int = setting(1, "threads of the process that compacts")
+    sweep_every_s: int = setting(
+        21_600, "how often files of blocks that nothing names are looked for; 0: never"
+    )
+    sweep_older_s: int = setting(
+        86_400, "how long such files stay: they may yet be committed, or are being read"
+    )
     query_concurrency: int = setting(
         4, "questions about samples that are answered at a time; more wait, and those about labels do not"
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 
 from ...schema.block import BlockMeta
 from ...schema.catalog import BlockEntry
@@ -17,34 +18,39 @@ from .levels import LevelPolicy, plan_levels
 from .plan import MergeJob
 from .run import BlockStore, replace_blocks
 
+NO_BLOCKS: Mapping[str, str] = MappingProxyType({})
+
 _MOST_LOST = 3
 """How often the same job may be lost to another process."""
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """What became of a job for a level: the block that was made; None where another process was first, or none could
-    be. `broken` are blocks that are not to be tried again.
+    """What became of a job: the block that was made; None where another process was first, or none could be.
+
+    `problems` says of blocks why they are not to be tried again.
     """
 
     level: int | None
     inputs: Sequence[BlockEntry]
     made: BlockMeta | None
     seconds: float
-    problems: Sequence[str] = ()
-    broken: frozenset[str] = frozenset()
+    problems: Mapping[str, str] = field(default_factory=lambda: NO_BLOCKS)
 
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job, and what the catalog says of its blocks."""
+    """A job, what the catalog says of its blocks, and what it is told of the reason."""
 
     job: MergeJob
     inputs: Sequence[BlockEntry]
+    reason: str
 
 
 RunJobs = Callable[[Sequence[PlannedJob]], Iterator[Compacted]]
 """Runs the jobs of one round, which have no block in common, and says what became of each."""
+
+Plan = Callable[[Sequence[BlockEntry]], Sequence[MergeJob]]
 
 
 def compact(
@@ -52,26 +58,36 @@ def compact(
     policy: LevelPolicy,
     clock_ns: Callable[[], int] = time.time_ns,
     run_jobs: RunJobs | None = None,
+    left_alone: Mapping[str, str] = NO_BLOCKS,
 ) -> Iterator[Compacted]:
-    """Run jobs until there are none. A block that does not hold is left alone and told, and the others are compacted.
+    """Run jobs until there are none. A block that does not hold is told and left alone, and the others are compacted.
 
-    Without `run_jobs` they are run here, one after the other. Raises `StorageError` when the catalog or the store cannot
-    be used at all.
+    So are those that `left_alone` names from the start. Without `run_jobs` jobs are run here, one after the other.
+    Raises `StorageError` when the catalog or the store cannot be used at all.
     """
-    broken: set[str] = set()
+
+    def plan(blocks: Sequence[BlockEntry]) -> Sequence[MergeJob]:
+        return plan_levels(blocks, policy, clock_ns())
+
+    return run_planned(store, plan, "compact", run_jobs or run_here(store), left_alone)
+
+
+def run_planned(
+    store: BlockStore, plan: Plan, reason: str, run_jobs: RunJobs, left_alone: Mapping[str, str] = NO_BLOCKS
+) -> Iterator[Compacted]:
+    """Plan and run until nothing is planned, as `compact` does; `reason` is what the catalog is told."""
+    alone = set(left_alone)
     lost: Counter[Sequence[str]] = Counter()
-    run = run_jobs or run_here(store)
     while True:
         blocks = store.catalog.load().blocks
-        jobs = plan_levels(
-            [entry for ulid, entry in blocks.items() if ulid not in broken], policy, clock_ns()
-        )
+        jobs = plan([entry for ulid, entry in blocks.items() if ulid not in alone])
         if not jobs:
             return
-        for outcome in run([PlannedJob(job, [blocks[ulid] for ulid in job.ulids]) for job in jobs]):
-            is_lost = outcome.made is None and not outcome.broken
+        planned = [PlannedJob(job, [blocks[ulid] for ulid in job.ulids], reason) for job in jobs]
+        for outcome in run_jobs(planned):
+            is_lost = outcome.made is None and not outcome.problems
             one = _lost(outcome, lost) if is_lost else outcome
-            broken.update(one.broken)
+            alone.update(one.problems)
             yield one
 
 
@@ -83,8 +99,9 @@ def _lost(one: Compacted, lost: Counter[Sequence[str]]) -> Compacted:
     lost[ulids] += 1
     if lost[ulids] < _MOST_LOST:
         return one
-    problem = f"blocks {', '.join(ulids)}: replaced by others, it is said, and yet in the catalog: left alone"
-    return replace(one, problems=[problem], broken=frozenset(ulids))
+    return replace(
+        one, problems=dict.fromkeys(ulids, "replaced by others, it is said, and yet in the catalog")
+    )
 
 
 def run_here(store: BlockStore) -> RunJobs:
@@ -97,17 +114,15 @@ def run_job(store: BlockStore, planned: PlannedJob) -> Compacted:
     start_s = time.monotonic()
     job = planned.job
     made: BlockMeta | None = None
-    found: dict[str, str] = {}
+    problems = NO_BLOCKS
     try:
-        made = replace_blocks(store, job, "compact")
+        made = replace_blocks(store, job, planned.reason)
     except CommitConflict:
         pass
     except CorruptBlock as error:
         # Where each block holds by itself, what is wrong is between them: none of them is tried again.
-        found = dict(_broken(store, job.ulids)) or dict.fromkeys(job.ulids, str(error))
-    problems = [f"block {ulid}: {reason}" for ulid, reason in found.items()]
-    seconds = time.monotonic() - start_s
-    return Compacted(job.level, planned.inputs, made, seconds, problems, frozenset(found))
+        problems = dict(_broken(store, job.ulids)) or dict.fromkeys(job.ulids, str(error))
+    return Compacted(job.level, planned.inputs, made, time.monotonic() - start_s, problems)
 
 
 def _broken(store: BlockStore, ulids: Sequence[str]) -> Iterator[tuple[str, str]]:

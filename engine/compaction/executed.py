@@ -54,5 +54,5 @@ def died(placed: PlacedJob, death: Death) -> Compacted:
     planned = placed.planned
     ulids = planned.job.ulids
     how = f"did not end within {death.limit_s:g} s" if death.limit_s else "died, each time it was tried"
-    problem = f"the worker that made one block of {len(ulids)} {how}: {', '.join(ulids)}"
-    return Compacted(planned.job.level, planned.inputs, None, 0.0, [problem], frozenset(ulids))
+    problem = f"the worker that made one block of it and {len(ulids) - 1} others {how}"
+    return Compacted(planned.job.level, planned.inputs, None, 0.0, dict.fromkeys(ulids, problem))

@@ -24,6 +24,7 @@ from typing import Any
 
 from ...schema.errors import InvalidTime, Overloaded, SettingsError
 from ...schema.times import parse_duration_ns
+from ..compaction.retention import Retention
 from ..ingest.decode import DecodeLimits
 from ..normalize.context import DEFAULT_LIMITS, PushLimits
 
@@ -57,6 +58,8 @@ class TenantLimits:
     max_flamegraph_nodes_default: int = 8192
     max_flamegraph_nodes_max: int = 1_048_576
     max_flamegraph_nodes_on_select_merge_profile: bool = False
+    compactor_blocks_retention_period: str = "0s"
+    compactor_blocks_retention_size_mb: float = 0.0
 
     def decode_limits(self) -> DecodeLimits:
         """The same, as decoding takes them."""
@@ -85,6 +88,14 @@ class TenantLimits:
     def max_query_lookback_ns(self) -> int:
         """How far back may be asked; 0: as far as there is data."""
         return parse_duration_ns(self.max_query_lookback)
+
+    @property
+    def retention(self) -> Retention:
+        """How long blocks are kept, and how much of them."""
+        return Retention(
+            parse_duration_ns(self.compactor_blocks_retention_period),
+            round(self.compactor_blocks_retention_size_mb * _MB),
+        )
 
 
 DEFAULTS = TenantLimits()

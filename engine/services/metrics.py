@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,9 +14,12 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from .job import Amount
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_JOB_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0)
 _COUNTS = (1, 2, 5, 10, 20, 40, 64, 128)
 
 
@@ -53,6 +56,58 @@ class TenantCounter:
         return self._counter.labels(self._names.shown(tenant), *rest)
 
 
+class JobMetrics:
+    """What is done to blocks in the background: merge, expire, compact and sweep."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"flameduck_{name}", text, ("kind", *labels), registry=registry)
+
+        self._ended = counter("jobs", "Attempts at jobs: done, partly, failed.", "outcome")
+        self._blocks = counter("job_blocks", "Blocks that jobs took in, and made.", "direction")
+        self._samples = counter("job_samples", "Samples that jobs took in, and wrote.", "direction")
+        self._bytes = counter("job_bytes", "Bytes of blocks that jobs took in, and wrote.", "direction")
+        self._seconds = Histogram(
+            "flameduck_job_seconds",
+            "A job from its begin to its end.",
+            ("kind",),
+            registry=registry,
+            buckets=_JOB_SECONDS,
+        )
+        self._last = Gauge(
+            "flameduck_job_last_success_timestamp_seconds",
+            "When a job last came to its end.",
+            ("kind",),
+            registry=registry,
+        )
+        self._levels = Gauge(
+            "flameduck_blocks", "Live blocks of all tenants at the last look.", ("level",), registry=registry
+        )
+
+    def step(self, kind: str, before: Amount, after: Amount) -> None:
+        """Count what a part of a job did."""
+        for direction, amount in (("in", before), ("out", after)):
+            self._blocks.labels(kind, direction).inc(amount.blocks)
+            self._samples.labels(kind, direction).inc(amount.samples)
+            self._bytes.labels(kind, direction).inc(amount.size_bytes)
+
+    def ended(self, kind: str, outcome: str, seconds: float) -> None:
+        """Count an attempt that came to its end."""
+        self._ended.labels(kind, outcome).inc()
+        self._seconds.labels(kind).observe(seconds)
+        self._last.labels(kind).set_to_current_time()
+
+    def failed(self, kind: str) -> None:
+        """Count an attempt that failed."""
+        self._ended.labels(kind, "failed").inc()
+
+    def note_levels(self, levels: Mapping[int, int]) -> None:
+        """How many blocks there are of each level."""
+        self._levels.clear()
+        for level, blocks in levels.items():
+            self._levels.labels(str(level)).set(blocks)
+
+
 class Metrics:
     """The metrics of one server."""
 
@@ -79,7 +134,7 @@ class Metrics:
         self.commit_seconds = self._histogram("commit_seconds", "Making a group durable.")
         self.flush_seconds = self._histogram("flush_seconds", "Storing the head as blocks.")
         self.flush_failures = self._counter("flush_failures", "Flushes that failed and are tried again.")
-        self.merge_seconds = self._histogram("merge_seconds", "Merging a tenant's small blocks.")
+        self.jobs = JobMetrics(self._registry)
         self.query_seconds = self._histogram("query_seconds", "Answering a question.", "kind")
         self.query_overloads = self._counter("query_overloads", "Questions that were answered with 429.")
         self.query_errors = self._counter("query_errors", "Questions that failed.", "kind")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -17,12 +19,15 @@ from ..settings import ServerSettings, Settings
 from ..storage.cache import block_locator
 from ..storage.catalog import Catalog
 from ..storage.objects import open_objects
+from ..storage.tenants import tenants_of
 from ..uploads import is_url
 from .adhoc import AdhocProfiles
-from .compactor import Compactor, CompactorBounds
+from .compactor import Compactor, CompactorBounds, CompactorParts
 from .decoding import GroupBounds
 from .distributor import Distributor
 from .ingester import FlushBounds, Ingester, IngesterBounds
+from .job import QUEUED, RUNNING
+from .job_process import ProcessBounds, ProcessRunner
 from .limits import Overrides, RateLimits
 from .metrics import Metrics
 from .querier import Querier, QuerierParts
@@ -49,8 +54,7 @@ class Server:
         self.metrics = Metrics(server.metrics_tenants)
         self._register_gauges(head)
         self.limits = Overrides(server.limits_file)
-        merging = CompactorBounds(server.merge_every_s, server.merge_samples)
-        self.compactor = Compactor(self.tenant_blocks.of, merging, self.metrics)
+        self.compactor = self._make_compactor(store, server)
         bounds = IngesterBounds(
             _groups(server, settings.decode_seconds),
             _flush(server),
@@ -84,6 +88,33 @@ class Server:
         """A tenant has one block more: its blocks are kept from now on."""
         self.tenant_blocks.of(tenant)
         self.compactor.note(tenant)
+
+    def _make_compactor(self, store: str, server: ServerSettings) -> Compactor:
+        bounds = CompactorBounds(
+            server.merge_every_s,
+            server.merge_samples,
+            server.compaction_every_s,
+            server.compaction_grace_s,
+            server.sweep_every_s if server.compaction_every_s else 0,
+            server.sweep_older_s,
+        )
+        threads = max(server.compaction_threads, 1)
+        process = ProcessBounds(server.compaction_memory_bytes, threads, server.compaction_seconds)
+        parts = CompactorParts(
+            lambda: tenants_of(self.objects),
+            lambda tenant: self.limits.of(tenant).retention,
+            store,
+            replace(self._settings, memory_bytes=server.compaction_memory_bytes, threads=threads),
+            # What is in this process's memory no other process can see.
+            None if store.startswith("memory:") else ProcessRunner(process),
+        )
+        made = Compactor(self.tenant_blocks.of, bounds, self.metrics, parts)
+        for state, text in ((QUEUED, "Jobs that wait."), (RUNNING, "Jobs that run.")):
+            self.metrics.gauge(f"jobs_{state}", text, partial(made.book.count, state))
+        self.metrics.gauge(
+            "blocks_left_alone", "Blocks that jobs found not to hold.", lambda: len(made.left_alone(None))
+        )
+        return made
 
     def _register_gauges(self, head: Head) -> None:
         self.metrics.gauge("head_bytes", "Memory that the head holds.", lambda: head.size_bytes)

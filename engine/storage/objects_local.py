@@ -11,7 +11,7 @@ import os
 import posixpath
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ...schema.errors import ObjectExists, ObjectMissing, StorageError
@@ -112,6 +112,14 @@ class LocalObjects:
                 for file, size_bytes in _files(base)
             ]
         return sorted(found, key=lambda info: info.path)
+
+    def directories(self) -> Sequence[str]:
+        """The directories of the root, by name; also empty ones."""
+        with self._errors(""):
+            if not self._root.is_dir():
+                return ()
+            with os.scandir(self._root) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
 
     def size(self, path: str) -> int:
         """The size of an object in bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -61,6 +62,11 @@ class MemoryObjects:
                 ObjectInfo(path, len(data)) for path, data in self._data.items() if path.startswith(below)
             ]
         return sorted(found, key=lambda info: info.path)
+
+    def directories(self) -> Sequence[str]:
+        """The first parts of names that have several, by name."""
+        with self._lock:
+            return sorted({path.partition("/")[0] for path in self._data if "/" in path})
 
     def size(self, path: str) -> int:
         """The size of an object in bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +57,10 @@ class Objects(Protocol):
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         """The objects below a directory (`""`: all), recursively, by name; none when it is not there."""
+        ...
+
+    def directories(self) -> Sequence[str]:
+        """The first parts of the names of all objects that have several, by name, without reading all names."""
         ...
 
     def size(self, path: str) -> int:

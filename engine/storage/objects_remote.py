@@ -6,7 +6,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -96,6 +96,16 @@ class RemoteObjects:
             if name.startswith(below) and not name.endswith("/")
         ]
         return sorted(infos, key=lambda info: info.path)
+
+    def directories(self) -> Sequence[str]:
+        """The first parts of names that have several, by name, as the store lists them now."""
+        try:
+            with self._errors(""):
+                found: list[dict[str, Any]] = self._filesystem.ls(self._root, detail=True)
+        except ObjectMissing:
+            return ()
+        names = [info["name"].rstrip("/") for info in found if info["type"] == "directory"]
+        return sorted(name.rpartition("/")[2] for name in names if name != self._root)
 
     def size(self, path: str) -> int:
         """The size of an object in bytes."""

@@ -118,7 +118,7 @@ def test_a_block_that_does_not_hold_is_told_and_left(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with executor_named("local", 2) as executor:
         done = compact_by(executor, store)
-    (told,) = [problem for one in done for problem in one.problems]
+    (told,) = [f"block {ulid}: {reason}" for one in done for ulid, reason in one.problems.items()]
     assert path.parent.name in told
     assert any(one.made for one in done)
 
@@ -149,8 +149,10 @@ def test_a_job_that_kills_its_workers_is_told_and_not_run_again(tmp_path: Path) 
     with executor_named("local", 1) as executor:
         done = compact_at(executor, str(tmp_path), KillingPlace(str(tmp_path), "anonymous"))
     assert [one.made for one in done] == [None] * len(done)
-    assert all("died, each time it was tried" in problem for one in done for problem in one.problems)
-    assert {ulid for one in done for ulid in one.broken} == {one.name for one in tmp_path.glob("*/blocks/*")}
+    assert all("died, each time it was tried" in problem for one in done for problem in one.problems.values())
+    assert {ulid for one in done for ulid in one.problems} == {
+        one.name for one in tmp_path.glob("*/blocks/*")
+    }
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,7 @@ def test_a_job_that_was_done_already_changes_nothing(tmp_path: Path) -> None:
     put_blocks(open_objects(store), blocks_of(1), STEP_NS)
     with opened(store) as blocks:
         live = blocks.state().blocks
-    again = PlannedJob(MergeJob(tuple(live), 1), list(live.values()))
+    again = PlannedJob(MergeJob(tuple(live), 1), list(live.values()), "compact")
     compact_here(store)
     before = answers(store, START_NS)
     with executor_named("local", 1) as executor:
@@ -308,10 +310,12 @@ def test_jobs_that_are_always_lost_come_to_an_end(tmp_path: Path) -> None:
 
     with opened(str(tmp_path)) as blocks:
         done = list(compact(blocks, EACH_HOUR, run_jobs=never))
-    told = [problem for one in done for problem in one.problems]
+    told = [one for one in done if one.problems]
     assert len(done) == 6
     assert len(told) == 2
-    assert all("and yet in the catalog: left alone" in problem for problem in told)
+    for one in told:
+        assert one.problems.keys() == {entry.ulid for entry in one.inputs}
+        assert all("and yet in the catalog: left alone" in problem for problem in one.problems.values())
 
 
 def test_the_command_line(tmp_path: Path, dask_cluster: Cluster) -> None:

@@ -117,6 +117,13 @@ def test_list_names_what_is_below(objects: Objects) -> None:
     assert objects.list("c") == []
 
 
+def test_directories_are_first_parts(objects: Objects) -> None:
+    assert list(objects.directories()) == []
+    for path in ("b/c/d", "b/c/e", "a.x/f", "g"):
+        objects.write(path, b"")
+    assert list(objects.directories()) == ["a.x", "b"]
+
+
 def test_an_empty_store_lists_nothing(objects: Objects) -> None:
     assert objects.list("") == []
     assert objects.list("a/b") == []

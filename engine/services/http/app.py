@@ -29,6 +29,7 @@ from .accept import AcceptCheck
 from .adhoc_service import AdhocService
 from .gate import Gate
 from .ingest import IngestRoute
+from .job_routes import JobRoutes
 from .observed import Observed
 from .openapi import docs, openapi
 from .otlp import OtlpReceiver, OtlpService
@@ -117,9 +118,12 @@ def _plain_routes(server: Server, settings: Settings, server_settings: ServerSet
     own = OwnApi(
         server.querier, server.ingester, server_settings.multitenancy, server_settings.body_limit_bytes
     )
+    jobs = JobRoutes(server.compactor, server_settings.multitenancy)
+    pages |= {"/api/v1/jobs": jobs.jobs, "/api/v1/status/jobs": jobs.all_jobs}
     pages |= {"/api/v1/openapi.json": openapi, "/api/v1/docs": docs}
     pages |= {"/api/v1/profiles": own.profiles, "/api/v1/export": own.export}
     asked = {"/api/v1/ask": own.ask, "/api/v1/sql": own.sql, "/api/v1/ingest": own.ingest}
+    asked["/api/v1/jobs/compact"] = jobs.compact
     taking = {"/ingest": ingest.ingest, "/pyroscope/ingest": ingest.ingest, "/flush": flush, **asked}
     return [
         *(Route(path, guarded(page), methods=["GET"]) for path, page in pages.items()),

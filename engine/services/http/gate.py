@@ -30,11 +30,12 @@ _WRITES = (
     "/v1development/",
     "/opentelemetry.",
     "/api/v1/ingest",
+    "/api/v1/jobs/compact",
     "/settings.v1.SettingsService/Set",
     "/settings.v1.SettingsService/Delete",
     "/adhocprofiles.v1.AdHocProfileService/Upload",
 )
-_SERVER_WIDE = ("/metrics", "/flush", "/api/v1/status/config")
+_SERVER_WIDE = ("/metrics", "/flush", "/api/v1/status/config", "/api/v1/status/jobs")
 """About every tenant: for admins of all."""
 
 PASSWORDS = 2

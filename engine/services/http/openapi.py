@@ -35,6 +35,7 @@ _SELECTION = (
     ("from", _TEXT, "Begin: RFC 3339, `now-1h`, or seconds, ms, us or ns since 1970."),
     ("until", _TEXT, "End, which is not part of the range."),
 )
+_JOB = ("id", _TEXT, "One job alone, with its steps.")
 _TENANT: Json = {
     "name": "X-Scope-OrgID",
     "in": "header",
@@ -71,6 +72,7 @@ def _operation(
     answer: tuple[str, Sequence[str]],
     parameters: Sequence[tuple[str, Json, str]] = (),
     body: Json | None = None,
+    begun: str = "",
 ) -> Json:
     described = [
         {"name": name, "in": "query", "schema": schema, "description": text}
@@ -90,6 +92,8 @@ def _operation(
             **{status: {"description": why, "content": error} for status, why in _ERRORS.items()},
         },
     }
+    if begun:
+        operation["responses"]["202"] = {"description": begun, "content": {"application/json": {}}}
     if body is not None:
         operation["requestBody"] = {"required": True, "content": body}
     return operation
@@ -190,6 +194,26 @@ _ROUTES: Mapping[str, tuple[str, dict[str, Any]]] = {
             "body": _INGEST_BODY,
             "answer": ("What became of them, once they are durable.", _JSON),
         },
+    ),
+    "/api/v1/jobs": (
+        "get",
+        {
+            "summary": "What is done to the tenant's blocks in the background: what waits, runs, and was done.",
+            "parameters": (_JOB,),
+            "answer": ("`jobs`, the newest first, and `left_alone`: blocks that do not hold.", _JSON),
+        },
+    ),
+    "/api/v1/jobs/compact": (
+        "post",
+        {
+            "summary": "Compact the tenant's blocks now.",
+            "answer": ("The job that is there already, or null: there is nothing to do.", _JSON),
+            "begun": "The job, which waits.",
+        },
+    ),
+    "/api/v1/status/jobs": (
+        "get",
+        {"summary": "The jobs of all tenants.", "parameters": (_JOB,), "answer": ("As /api/v1/jobs.", _JSON)},
     ),
     "/flush": ("post", {"summary": "Store what was pushed as blocks now.", "answer": ("It is stored.", ())}),
     "/ready": ("get", {"summary": "Whether the server takes requests.", "answer": ("It does.", _PLAIN)}),

@@ -14,7 +14,7 @@ import pytest
 
 import flameduck
 from flameduck.engine.compaction.levels import HOUR_NS
-from tests.engine.compaction.made_blocks import Made, store_of
+from tests.engine.compaction.made_blocks import Made, store_of, upload
 from tests.engine.ingest.made_profiles import COMMAND, START_NS, answers, command, problems
 
 STEP_NS = HOUR_NS // 4
@@ -88,10 +88,29 @@ def test_a_block_that_does_not_hold_is_left_alone_and_told(tmp_path: Path) -> No
     assert {block["ulid"] for block in block_rows(store)} == {ulid, second["block"]}
 
 
-def test_a_server_is_not_asked(tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_told() -> None:
     done = command("compact", "--store", "http://127.0.0.1:1")
-    assert done.returncode == 2
-    assert "name the store" in done.stderr
+    assert done.returncode == 1
+    assert done.stderr.startswith("flameduck: http://127.0.0.1:1: ")
+    for words in (["--dry-run"], ["--grace", "10m"], ["--all-tenants"]):
+        done = command("compact", "--store", "http://127.0.0.1:1", *words)
+        assert done.returncode == 2
+        assert "are for stores, not for servers" in done.stderr
+
+
+def test_all_tenants_at_once(tmp_path: Path) -> None:
+    for tenant in ("acme", "other"):
+        for number in range(3):
+            with flameduck.open(tmp_path, tenant=tenant) as db:
+                db.ingest([upload((number, number, "cart", False), STEP_NS)])
+    (tmp_path / "not a tenant").mkdir()
+    rows = compacted(tmp_path, "--all-tenants")
+    assert [(row["tenant"], row["blocks"], row["profiles"]) for row in rows] == [
+        ("acme", 3, 2 * 3),
+        ("other", 3, 2 * 3),
+    ]
+    text = command("compact", "--store", tmp_path, "--all-tenants").stdout
+    assert text.split()[:2] == ["tenant", "level"]
 
 
 def start(store: Path) -> subprocess.Popen[bytes]:

@@ -177,6 +177,18 @@ def test_a_file_that_became_wrong_changes_nothing(tmp_path: Path, later: str | N
         ("[default]\nmax_label_name_length = 'x'\n", "max_label_name_length must be int, got 'x'"),
         ("[default]\nmax_label_name_length = true\n", "must be int, got True"),
         ("[default]\nmax_label_name_length = -1\n", "must be 0 or more, got -1"),
+        (
+            "[tenants.a]\ncompactor_blocks_retention_period = 30\n",
+            "tenants.a.compactor_blocks_retention_period must be str, got 30",
+        ),
+        (
+            "[tenants.a]\ncompactor_blocks_retention_period = '30 moons'\n",
+            "tenants.a.compactor_blocks_retention_period: ",
+        ),
+        (
+            "[default]\ncompactor_blocks_retention_size_mb = -0.5\n",
+            "compactor_blocks_retention_size_mb must be 0 or more, got -0.5",
+        ),
         ("[tenants.acme]\nreject_older_than = 'soon'\n", "tenants.acme.reject_older_than"),
         ("[default]\ningestion_rate_mb = nan\n", "ingestion_rate_mb"),
         ("tenants = 5\n", "tenants"),

@@ -58,6 +58,9 @@ ROUTES = {
     "/api/v1/status/config": page("admin"),
     "/api/v1/status/config/diff": page("admin"),
     "/api/v1/status/config/default": page("admin"),
+    "/api/v1/status/jobs": page("admin"),
+    "/api/v1/jobs": page("read"),
+    "/api/v1/jobs/compact": Route("write"),
     "/pyroscope/render": page("read", True, query=TYPE + "{}", **{"from": FROM, "until": UNTIL}),
     "/pyroscope/render-diff": page(
         "read",

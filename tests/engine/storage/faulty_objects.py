@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from flameduck.engine.storage.objects_protocol import ObjectInfo, Objects
@@ -54,6 +54,10 @@ class FaultyObjects:
     def list(self, prefix: str) -> list[ObjectInfo]:
         """The objects below a directory."""
         return self._call("list", prefix, lambda: self._inner.list(prefix))
+
+    def directories(self) -> Sequence[str]:
+        """The first parts of names that have several."""
+        return self._call("directories", "", self._inner.directories)
 
     def size(self, path: str) -> int:
         """The size of an object in bytes."""

@@ -73,6 +73,9 @@ class Watched:
         self.asked["list"] += 1
         return [info for info in self._objects.list(prefix) if self.shown_in_lists(info)]
 
+    def directories(self) -> Sequence[str]:
+        return self._objects.directories()
+
     def size(self, path: str) -> int:
         return self._objects.size(path)
 
