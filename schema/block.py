@@ -68,6 +68,15 @@ class BlockMeta:
     version: int = FORMAT_VERSION
     size_bytes: int = field(default=0)
 
+    def rows(self, table: str) -> int | None:
+        """How many rows a table must have; None where that is not said."""
+        of_block = {"index": self.series, "profiles": self.profiles, "samples": self.samples}
+        if table in of_block:
+            return of_block[table]
+        if table not in ("stacks", "stacktraces", "frames"):
+            return None
+        return max((part.trie_rows(table)[1] for part in self.parts), default=0)
+
     def to_json(self) -> bytes:
         """The bytes of meta.json."""
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True).encode()

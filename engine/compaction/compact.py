@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...schema.block import BlockMeta
 from ...schema.catalog import BlockEntry
-from ...schema.errors import CommitConflict, CorruptBlock, StorageError
-from ..storage.blocks import read_meta
-from ..storage.verify import broken_promises
+from ...schema.errors import CommitConflict, CorruptBlock, ObjectMissing
+from ..storage.quarantine import Quarantine
+from .examine import examine
 from .levels import LevelPolicy, plan_levels
 from .plan import MergeJob
 from .run import BlockStore, replace_blocks
@@ -32,47 +32,51 @@ class Compacted:
 def compact(
     store: BlockStore, policy: LevelPolicy, clock_ns: Callable[[], int] = time.time_ns
 ) -> Iterator[Compacted]:
-    """Run jobs until there are none. A block that does not hold is left alone and told, and the others are compacted.
+    """Run jobs until there are none. A block that does not hold is told and set aside, and the others are compacted.
 
     Raises `StorageError` when the catalog or the store cannot be used at all.
     """
-    broken: set[str] = set()
+    quarantine = Quarantine(store.objects, store.tenant, clock_ns)
+    set_aside = set(quarantine.blocks())
     while True:
         blocks = store.catalog.load().blocks
         jobs = plan_levels(
-            [entry for ulid, entry in blocks.items() if ulid not in broken], policy, clock_ns()
+            [entry for ulid, entry in blocks.items() if ulid not in set_aside], policy, clock_ns()
         )
         if not jobs:
             return
         for job in jobs:
-            yield _run(store, job, [blocks[ulid] for ulid in job.ulids], broken)
+            start_s = time.monotonic()
+            made, reasons = _run(store, job, quarantine)
+            set_aside.update(reasons)
+            problems = [f"block {ulid}: {reason}" for ulid, reason in reasons.items()]
+            inputs = [blocks[ulid] for ulid in job.ulids]
+            yield Compacted(job.level, inputs, made, time.monotonic() - start_s, problems)
 
 
-def _run(store: BlockStore, job: MergeJob, inputs: Sequence[BlockEntry], broken: set[str]) -> Compacted:
-    start_s = time.monotonic()
-    made: BlockMeta | None = None
-    problems: Sequence[str] = ()
+def _run(
+    store: BlockStore, job: MergeJob, quarantine: Quarantine
+) -> tuple[BlockMeta | None, Mapping[str, str]]:
+    """The block that was made, if one was, and why which inputs are not to be tried again in this run."""
     try:
-        made = replace_blocks(store, job, "compact")
-    except CommitConflict:
-        pass
-    except CorruptBlock as error:
-        found = dict(_broken(store, job.ulids))
+        return _replaced(store, job), {}
+    except (CorruptBlock, ObjectMissing):
+        found = examine(store, job.ulids)
         if not found:
-            # Each block holds by itself, so what is wrong is between them: none of them is tried again.
-            found = dict.fromkeys(job.ulids, str(error))
-        broken.update(found)
-        problems = [f"block {ulid}: {reason}" for ulid, reason in found.items()]
-    return Compacted(job.level, inputs, made, time.monotonic() - start_s, problems)
+            # Each block holds by itself: what came may have been the answer to another question.
+            try:
+                return _replaced(store, job), {}
+            except CorruptBlock as error:
+                found = examine(store, job.ulids, str(error))
+    for ulid, finding in found.items():
+        if finding.is_corrupt:
+            quarantine.add(ulid, finding.reason, "compact")
+    return None, {ulid: finding.reason for ulid, finding in found.items()}
 
 
-def _broken(store: BlockStore, ulids: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Which blocks do not hold, and why."""
-    for ulid in ulids:
-        try:
-            meta = read_meta(store.objects, store.tenant, ulid)
-            problems = list(broken_promises(store.objects, meta, store.spill_directory))
-        except StorageError as error:
-            problems = [str(error)]
-        if problems:
-            yield ulid, "; ".join(problems)
+def _replaced(store: BlockStore, job: MergeJob) -> BlockMeta | None:
+    """The block that was made; None where another process was first."""
+    try:
+        return replace_blocks(store, job, "compact")
+    except CommitConflict:
+        return None

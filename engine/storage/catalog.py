@@ -40,6 +40,7 @@ from .objects_protocol import Objects
 CHECKPOINT_EVERY = 64
 COMMIT_TIMEOUT_S = 60.0
 _KEPT_CHECKPOINTS = 3
+_SHOWN_WITHIN_S = 20.0
 _READ_AHEAD = 16
 
 
@@ -116,13 +117,20 @@ class Catalog:
         raise Unavailable(f"{self._prefix}: commits of others won for {COMMIT_TIMEOUT_S:.0f} s")
 
     def removed_since(self, time_ns: int) -> frozenset[str]:
-        """The blocks that were removed at a time or later. Raises `CorruptBlock` when an entry cannot be read."""
+        """The blocks that were removed at a time or later.
+
+        Raises `CorruptBlock` when an entry cannot be read, or is not there: what it removed may still be in use.
+        """
         removed: set[str] = set()
         version = self.load().version
         while version > 0:
-            entries = self._entries_from(max(version - _READ_AHEAD, 0) + 1, min(version, _READ_AHEAD))
+            first, count = max(version - _READ_AHEAD, 0) + 1, min(version, _READ_AHEAD)
+            entries = self._entries_from(first, count)
+            if len(entries) < count:
+                # It was there: this version was made of it, or of a checkpoint that was.
+                raise CorruptBlock(f"{self._path(first + len(entries))}: is not there")
             removed.update(ulid for entry in entries if entry.time_ns >= time_ns for ulid in entry.removed)
-            if not entries or any(entry.time_ns < time_ns or entry.resets for entry in entries):
+            if any(entry.time_ns < time_ns or entry.resets for entry in entries):
                 break
             version -= _READ_AHEAD
         return frozenset(removed)
@@ -184,11 +192,17 @@ class Catalog:
         return [entry for entry in entries[:missing] if entry is not None]
 
     def _entry(self, version: int) -> CatalogEntry | None:
-        path = self._path(version)
         try:
-            entry = entry_from_json(self._objects.read(path), path)
+            return self._read_entry(version)
         except ObjectMissing:
             return None
+        except CorruptBlock:
+            # What came may have been the answer to another question.
+            return self._read_entry(version)
+
+    def _read_entry(self, version: int) -> CatalogEntry:
+        path = self._path(version)
+        entry = entry_from_json(self._objects.read(path), path)
         if entry.version != version:
             raise CorruptBlock(f"{path}: is entry {entry.version}")
         return entry
@@ -200,13 +214,27 @@ class Catalog:
             return True
         except ObjectExists:
             # Perhaps by ourselves: the answer was lost and the request repeated.
-            there = self._entry(entry.version)
-            return there is not None and there.commit_id == entry.commit_id
+            return self._entry_there(entry.version).commit_id == entry.commit_id
         except Unavailable:
             there = self._entry(entry.version)
             if there is None:
                 raise
             return there.commit_id == entry.commit_id
+
+    def _entry_there(self, version: int) -> CatalogEntry:
+        """An entry that exists, though a store that shows late what was written may not have it at once."""
+        pause_s = 0.01
+        give_up = time.monotonic() + _SHOWN_WITHIN_S
+        while True:
+            entry = self._entry(version)
+            if entry is not None:
+                return entry
+            if time.monotonic() > give_up:
+                raise Unavailable(
+                    f"{self._path(version)}: the store has it and did not show it for {_SHOWN_WITHIN_S:.0f} s"
+                )
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 1)
 
     def _note(self, state: CatalogState) -> None:
         """Remember a version that this process made, and write it down when its turn has come."""

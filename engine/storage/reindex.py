@@ -42,9 +42,7 @@ def _read(objects: Objects, tenant: str, block: BlockDirectory) -> BlockMeta | s
     except ObjectMissing:
         return "it has no meta.json: it was not written to its end"
     except CorruptBlock as error:
-        return str(error)
-    if (meta.tenant, meta.ulid) != (tenant, block.ulid):
-        return f"its meta.json is that of block {meta.ulid} of {meta.tenant}"
+        return str(error).removeprefix(f"block {block.ulid}: ")
     sizes = {file.path: file.size_bytes for file in block.files}
     for name, expected in meta.files.items():
         size_bytes = sizes.get(block_path(tenant, block.ulid, name))
