@@ -32,9 +32,9 @@ _PIECE_BYTES = 8 << 20
 
 
 class Locate(Protocol):
-    """From an object's path, and what its bytes must be, to a local file with them."""
+    """From an object's path, and what its bytes must be if that is known, to a local file with them."""
 
-    def __call__(self, path: str, expected: FileMeta) -> str:
+    def __call__(self, path: str, expected: FileMeta | None = None) -> str:
         """The local file's path. Raises `CorruptBlock`, `ObjectMissing` or `Unavailable`."""
         ...
 

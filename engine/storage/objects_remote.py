@@ -15,7 +15,7 @@ from .objects_errors import Contended, PartsLost, RangeBeyondEnd, foreign_errors
 from .objects_protocol import ObjectInfo, checked_new_path, checked_path, checked_range
 
 _CREATE_ATTEMPTS = 8
-_PUT_ATTEMPTS = 4
+_PUT_ATTEMPTS = 5
 _PUT_OPTIONS: Mapping[str, Mapping[str, int]] = MappingProxyType({"s3": {"chunksize": 16 << 20}})
 """How a large file is cut, so that its parts in flight fit in memory."""
 
