@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from ..schema.catalog import live_blocks
-from ..schema.errors import CommitConflict, StorageError, Unavailable
+from ..schema.errors import CommitConflict, CorruptBlock, StorageError, Unavailable
 from .compaction.retention import Expired, Retention, plan_expiry
 from .storage.block_directories import BlockDirectory, find_blocks, find_leftovers, remove_leftover
 from .storage.catalog import Catalog
@@ -50,7 +50,10 @@ class Upkeep:
 
         To be run alone: a block that is committed meanwhile is forgotten. Raises `StorageError`.
         """
-        found = read_metas(self._objects, self._tenant)
+        named: Iterable[str] = ()
+        with suppress(CorruptBlock):
+            named = self._catalog.load().blocks
+        found = read_metas(self._objects, self._tenant, named)
         if act:
             self._catalog.reindex(found.metas)
         live = {entry.ulid for entry in live_blocks(found.metas)}

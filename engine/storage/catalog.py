@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -41,6 +42,7 @@ CHECKPOINT_EVERY = 64
 COMMIT_TIMEOUT_S = 60.0
 _KEPT_CHECKPOINTS = 3
 _SHOWN_WITHIN_S = 20.0
+_NUMBERED = re.compile(r"(?P<number>[0-9]{20})\.json|checkpoint/(?P<checkpoint>[0-9]{20})\.parquet")
 _READ_AHEAD = 16
 
 
@@ -256,12 +258,15 @@ class Catalog:
         return CatalogState()
 
     def _checkpoints(self) -> list[str]:
-        return [info.path for info in self._objects.list(f"{self._prefix}/checkpoint")]
+        """By number; what else lies there is not ours."""
+        paths = [info.path for info in self._objects.list(f"{self._prefix}/checkpoint")]
+        return [path for path in paths if _NUMBERED.fullmatch(path.removeprefix(f"{self._prefix}/"))]
 
     def _last_number(self) -> int:
         """The highest number that an entry or a checkpoint has."""
-        stems = [info.path.rpartition("/")[2].partition(".")[0] for info in self._objects.list(self._prefix)]
-        return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
+        names = [info.path.removeprefix(f"{self._prefix}/") for info in self._objects.list(self._prefix)]
+        found = [match for name in names if (match := _NUMBERED.fullmatch(name)) is not None]
+        return max((int(match["number"] or match["checkpoint"]) for match in found), default=0)
 
     def _path(self, version: int) -> str:
         return f"{self._prefix}/{version:020d}.json"

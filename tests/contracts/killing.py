@@ -55,7 +55,6 @@ class Killing:
         self._environment = {
             **action.environment,
             "FLAMEDUCK_TEMP_DIRECTORY": str(folder / "spill"),
-            "FLAMEDUCK_CACHE_DIRECTORY": str(folder / "cache"),
         }
 
     def run(self, kills: int) -> None:

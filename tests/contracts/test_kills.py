@@ -100,14 +100,16 @@ def place(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Callable
     return lambda: f"{root}/{uuid4().hex}"
 
 
-FEW = {
-    ("upload", "file"): 2,
-    ("upload", "s3"): 2,
-    ("compact", "s3"): 2,
-    ("retention", "file"): 2,
-    ("retention", "s3"): 2,
-}
-"""How often each is killed in every run: ten times in all, beside the ten of a compaction on disk (test_compact.py)."""
+FEW = {("upload", "s3"): 2, ("compact", "s3"): 2, ("retention", "file"): 3, ("retention", "s3"): 3}
+"""How often each is killed in every run, beside uploads (test_ingest_crash.py) and compaction (test_compact.py) on disk,
+ten times each.
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Commands and checks share it."""
+    monkeypatch.setenv("FLAMEDUCK_CACHE_DIRECTORY", str(tmp_path / "cache"))
 
 
 @pytest.mark.timeout(600)
