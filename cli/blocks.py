@@ -10,6 +10,7 @@ from .asking import EXIT_CODE, existing_store, opened
 from .options import OutputOptions, StoreOptions, format_option, only_store_options, output_options
 from .output import Shown, write_json, write_table
 from .progress import progress_bar
+from .quarantine import quarantine_blocks
 from .values import format_second, format_value
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def command() -> None:
 @only_store_options
 @output_options()
 def list_blocks(store: StoreOptions, output: OutputOptions) -> None:
-    """List the blocks, oldest first.
+    """List the blocks, oldest first, and what is wrong with those that were found corrupt.
 
     \b
     Example:
@@ -217,6 +218,9 @@ def sweep_blocks(yes: bool, older: str, store: StoreOptions, output: OutputOptio
         click.echo("nothing was removed: --yes does it", err=True)
 
 
+command.add_command(quarantine_blocks)
+
+
 def _upkeep(store: StoreOptions) -> Upkeep:
     from ..engine.upkeep import Upkeep
 
@@ -240,11 +244,14 @@ def _show(table: pa.Table) -> Shown:
             f"{row['profiles']:,}",
             f"{row['samples']:,}",
             format_value(row["size_bytes"], "bytes"),
+            row["quarantined"],
         ]
         for row in table.to_pylist()
     ]
-    header = ["ulid", "level", "first", "last", "profiles", "samples", "size"]
-    return Shown(header, rows, [False, True, False, False, True, True, True])
+    header = ["ulid", "level", "first", "last", "profiles", "samples", "size", "corrupt"]
+    if not any(row[-1] for row in rows):
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    return Shown(header, rows, [False, True, False, False, True, True, True, False][: len(header)])
 
 
 def _show_verdicts(table: pa.Table) -> Shown:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
 
 from ..schema.catalog import CatalogState
+from ..schema.errors import CorruptBlock
 from .query.opened import OpenBlock
 from .settings import Settings
-from .storage.blocks import StoredBlock, read_meta
+from .storage.blocks import Locate, StoredBlock, read_meta
 from .storage.catalog import Catalog
 from .storage.objects import Objects
+from .storage.quarantine import Quarantine, QuarantinedBlock
 
 
 class BlockSet:
@@ -22,7 +24,7 @@ class BlockSet:
         objects: Objects,
         catalog: Catalog,
         tenant: str,
-        locate: Callable[[str], str],
+        locate: Locate,
         settings: Settings,
     ) -> None:
         self.objects = objects
@@ -33,6 +35,7 @@ class BlockSet:
         self._budget_bytes = settings.open_blocks_bytes
         self._open: OrderedDict[str, OpenBlock] = OrderedDict()
         self._version = 0
+        self._set_aside: Mapping[str, QuarantinedBlock] = {}
         self._lock = Lock()
 
     @property
@@ -44,6 +47,9 @@ class BlockSet:
     def state(self) -> CatalogState:
         """The newest catalog version. Blocks that left the catalog are forgotten; who asks them goes on doing so."""
         state = self.catalog.load()
+        if state.version > self._version:
+            # As seldom as the catalog changes: to list costs a request.
+            self._set_aside = self.quarantined()
         with self._lock:
             if state.version > self._version:
                 self._version = state.version
@@ -52,12 +58,26 @@ class BlockSet:
         return state
 
     def blocks(self, state: CatalogState, start_ns: int | None, end_ns: int | None) -> dict[str, OpenBlock]:
-        """The blocks of one version with profiles in a range, oldest first."""
-        return {entry.ulid: self.block(entry.ulid) for entry in state.overlapping(start_ns, end_ns)}
+        """The blocks of one version with profiles in a range, oldest first.
+
+        Raises `CorruptBlock` when one of them was set aside: an answer without it, or with it, would be wrong.
+        """
+        chosen = state.overlapping(start_ns, end_ns)
+        for entry in chosen:
+            record = self._set_aside.get(entry.ulid)
+            if record is not None:
+                raise CorruptBlock(
+                    f"block {entry.ulid} was set aside as corrupt (flameduck blocks quarantine): {record.reason}"
+                )
+        return {entry.ulid: self.block(entry.ulid) for entry in chosen}
 
     def live_blocks(self) -> Sequence[OpenBlock]:
-        """The blocks of the newest version."""
-        return list(self.blocks(self.state(), None, None).values())
+        """The blocks of the newest version, also those that were set aside."""
+        return [self.block(entry.ulid) for entry in self.state().overlapping(None, None)]
+
+    def quarantined(self) -> Mapping[str, QuarantinedBlock]:
+        """The blocks that were set aside as corrupt, by ULID."""
+        return Quarantine(self.objects, self.tenant).blocks()
 
     def block(self, ulid: str) -> OpenBlock:
         """One block, open. Raises `ObjectMissing` or `CorruptBlock`."""

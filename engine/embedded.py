@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -40,9 +40,12 @@ from .storage.layout import BlockOrigin
 
 if TYPE_CHECKING:
     # Imported where a store is opened or SQL is run: a question about a few files must not wait for them.
+    from ..schema.block import BlockMeta
+    from ..schema.catalog import BlockEntry
     from .block_set import BlockSet
     from .database import DuckDB
     from .execution import Executor
+    from .storage.quarantine import QuarantinedBlock
 
 _FILES_ULID = "0" * 26
 """The name of the one block that files are, which is never stored."""
@@ -73,8 +76,16 @@ class Engine:
     def ask(self, request: Request) -> Answer:
         """Answer a request. Raises `RequestError` or `StorageError`."""
         if isinstance(request, BlocksRequest):
-            return Rows(_block_rows(self._snapshot(None, None)))
+            return Rows(_block_rows(self._listed(), self._set_aside()))
         return answer(self._snapshot(*time_hull(request)), request)
+
+    def _listed(self) -> Iterable[BlockMeta | BlockEntry]:
+        """What is known of the blocks, oldest first."""
+        return [block.meta for block in self._snapshot(None, None).blocks.values()]
+
+    def _set_aside(self) -> Mapping[str, QuarantinedBlock]:
+        """The blocks that are known to be corrupt."""
+        return {}
 
     def sql(self, request: SqlRequest) -> pa.Table:
         """Run one SQL query over the documented views. Raises `InvalidSql`."""
@@ -106,6 +117,13 @@ class StoreDatabase(Engine):
             overlays=self._overlays,
             elsewhere=self._elsewhere,
         )
+
+    def _listed(self) -> Iterable[BlockMeta | BlockEntry]:
+        # No block need be opened, so that a corrupt one is listed too.
+        return self.blocks.state().overlapping(None, None)
+
+    def _set_aside(self) -> Mapping[str, QuarantinedBlock]:
+        return self.blocks.quarantined()
 
     def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
         """Store uploads, durably when it returns; a bad one is refused and the others are stored."""
@@ -205,8 +223,11 @@ def _default_type(block: OpenBlock) -> str:
     return chosen.pop() if len(chosen) == 1 else ""
 
 
-def _block_rows(snapshot: Snapshot) -> pa.Table:
-    metas = [block.meta for block in snapshot.blocks.values()]
+def _block_rows(
+    listed: Iterable[BlockMeta | BlockEntry], set_aside: Mapping[str, QuarantinedBlock]
+) -> pa.Table:
+    metas = list(listed)
+    reasons = [record.reason if (record := set_aside.get(meta.ulid)) else "" for meta in metas]
     names = ("ulid", "level", "min_ts", "max_ts", "profiles", "samples", "size_bytes")
     kinds = (pa.string(), *[pa.int64()] * 6)
     return pa.table(
@@ -214,6 +235,7 @@ def _block_rows(snapshot: Snapshot) -> pa.Table:
             name: pa.array([getattr(meta, name) for meta in metas], kind)
             for name, kind in zip(names, kinds, strict=True)
         }
+        | {"quarantined": pa.array(reasons, pa.string())}
     )
 
 

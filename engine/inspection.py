@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..schema.block import BlockMeta
 from ..schema.catalog import CatalogState
-from ..schema.errors import CorruptBlock, ObjectMissing, StorageError
+from ..schema.errors import ObjectMissing, StorageError
 from .settings import Settings
 from .storage.blocks import read_meta
 from .storage.catalog import Catalog
@@ -54,8 +54,6 @@ class Inspection:
         problems: list[str] = []
         try:
             meta = self.meta(ulid)
-            if (meta.tenant, meta.ulid) != (self._tenant, ulid):
-                raise CorruptBlock(f"meta.json: it is that of block {meta.ulid} of {meta.tenant}")
             problems += _contradictions(self.state, meta)
             problems += broken_promises(self._objects, meta, self._spill_directory)
         except StorageError as error:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from ..schema.catalog import live_blocks
-from ..schema.errors import CommitConflict, StorageError, Unavailable
+from ..schema.errors import CommitConflict, CorruptBlock, StorageError, Unavailable
 from .compaction.retention import Expired, Retention, plan_expiry
-from .storage.block_directories import BlockDirectory, find_leftovers, remove_leftover
+from .storage.block_directories import BlockDirectory, find_blocks, find_leftovers, remove_leftover
 from .storage.catalog import Catalog
 from .storage.objects import open_objects
+from .storage.quarantine import Quarantine
 from .storage.reindex import read_metas
 
 _ATTEMPTS = 10
@@ -49,7 +50,10 @@ class Upkeep:
 
         To be run alone: a block that is committed meanwhile is forgotten. Raises `StorageError`.
         """
-        found = read_metas(self._objects, self._tenant)
+        named: Iterable[str] = ()
+        with suppress(CorruptBlock):
+            named = self._catalog.load().blocks
+        found = read_metas(self._objects, self._tenant, named)
         if act:
             self._catalog.reindex(found.metas)
         live = {entry.ulid for entry in live_blocks(found.metas)}
@@ -83,6 +87,7 @@ class Upkeep:
     def sweep(self, older_ns: int, act: bool) -> Iterator[Removed]:
         """Remove blocks that are not live and have not been for so long; without `act`, only say which.
 
+        What was noted of corrupt blocks that are gone is removed too.
         One that cannot be removed is told, and the others are. Raises `StorageError` when they cannot be found.
         """
         for block in find_leftovers(self._objects, self._catalog, self._tenant, time.time_ns() - older_ns):
@@ -93,3 +98,15 @@ class Upkeep:
                 except StorageError as error:
                     problem = str(error)
             yield Removed(block, problem)
+        if act:
+            self._forget_gone()
+
+    def _forget_gone(self) -> None:
+        """Remove the records of corrupt blocks that are neither live nor there."""
+        quarantine = Quarantine(self._objects, self._tenant)
+        records = quarantine.blocks()
+        if not records:
+            return
+        kept = {block.ulid for block in find_blocks(self._objects, self._tenant)}
+        for ulid in records.keys() - kept - self._catalog.load().blocks.keys():
+            quarantine.release(ulid)

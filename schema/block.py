@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .errors import CorruptBlock
 from .tables import FORMAT_VERSION
+
+_RANGES = ("profiles", "samples", "stacks", "stacktraces", "frames", "series")
+"""The fields of a part that are row ranges."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,15 @@ class BlockMeta:
     version: int = FORMAT_VERSION
     size_bytes: int = field(default=0)
 
+    def rows(self, table: str) -> int | None:
+        """How many rows a table must have; None where that is not said."""
+        of_block = {"index": self.series, "profiles": self.profiles, "samples": self.samples}
+        if table in of_block:
+            return of_block[table]
+        if table not in ("stacks", "stacktraces", "frames"):
+            return None
+        return max((part.trie_rows(table)[1] for part in self.parts), default=0)
+
     def to_json(self) -> bytes:
         """The bytes of meta.json."""
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True).encode()
@@ -86,9 +98,35 @@ def block_from_json(data: bytes, origin: str) -> BlockMeta:
         fields["files"] = {name: FileMeta(**meta) for name, meta in fields["files"].items()}
         for name in ("parents", "sources", "sample_extras"):
             fields[name] = tuple(fields[name])
-        return BlockMeta(**fields)
+        meta = BlockMeta(**fields)
+        _check(meta)
+        return meta
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptBlock(f"{origin}: not a block's meta.json: {error}") from None
+
+
+def _check(meta: BlockMeta) -> None:
+    """Raises `ValueError` where a value cannot be one of a block's, whatever its files hold."""
+    _check_counts(meta, ("level", "block", "profiles", "samples", "series", "size_bytes"))
+    _check_counts(meta, ("min_ts", "max_ts"), least=-(2**63))
+    for name, file in meta.files.items():
+        _check_counts(file, ("size_bytes",))
+        if not isinstance(file.checksum, str) or "/" in name:
+            raise ValueError(f"file {name!r}: not a name and its checksum")
+    for number, part in enumerate(meta.parts):
+        if part.part != number:
+            raise ValueError(f"part {part.part!r} is in place {number}")
+        for name in _RANGES:
+            first, last = getattr(part, name)
+            if not (isinstance(first, int) and isinstance(last, int) and 0 <= first <= last):
+                raise ValueError(f"part {number}: {name}: no range [{first!r}, {last!r})")
+
+
+def _check_counts(of: object, names: Iterable[str], least: int = 0) -> None:
+    for name in names:
+        value = getattr(of, name)
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} is {value!r}")
 
 
 def _part(fields: dict[str, Any]) -> PartMeta:

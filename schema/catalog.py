@@ -112,13 +112,21 @@ def live_blocks(metas: Iterable[BlockMeta]) -> tuple[BlockEntry, ...]:
     return tuple(entry_of(meta) for ulid, meta in sorted(by_ulid.items()) if ulid not in replaced)
 
 
+def _checked(entry: BlockEntry) -> BlockEntry:
+    """Raises `ValueError` where a value is of another kind than its field."""
+    for name, value in vars(entry).items():
+        if not isinstance(value, str if name == "ulid" else int):
+            raise ValueError(f"block {entry.ulid}: {name} is {value!r}")
+    return entry
+
+
 def entry_from_json(data: bytes, origin: str) -> CatalogEntry:
     """Read one entry. Raises `CorruptBlock`."""
     try:
         fields: dict[str, Any] = json.loads(data)
         if int(fields.get("format", 1)) > CATALOG_FORMAT:
             raise CorruptBlock(f"{origin}: catalog format {fields['format']} is newer than {CATALOG_FORMAT}")
-        fields["added"] = tuple(BlockEntry(**block) for block in fields["added"])
+        fields["added"] = tuple(_checked(BlockEntry(**block)) for block in fields["added"])
         fields["removed"] = tuple(fields["removed"])
         return CatalogEntry(**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

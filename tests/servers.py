@@ -8,13 +8,16 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+
+from tests.fault_proxy import NETWORK, FaultProxy, Faults
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flameduck-tests"
 GATEWAY = "github.com/versity/versitygw/cmd/versitygw"
@@ -183,6 +186,29 @@ def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{s3_server.bucket}/{uuid4().hex}"
 
 
+@pytest.fixture
+def faults() -> Faults:
+    """How the store of `fault_proxy` fails; a module has others by a fixture of this name."""
+    return NETWORK
+
+
+@pytest.fixture
+def fault_proxy(
+    request: pytest.FixtureRequest, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, faults: Faults
+) -> Iterator[FaultProxy]:
+    """The S3 server as clients of this test find it: behind a proxy that fails, in each test in another order."""
+    with FaultProxy(s3_server.endpoint, faults, zlib.crc32(request.node.name.encode())) as proxy:
+        for name, value in replace(s3_server, endpoint=proxy.endpoint).environment().items():
+            monkeypatch.setenv(name, value)
+        yield proxy
+
+
+@pytest.fixture
+def faulty_url(fault_proxy: FaultProxy, s3_server: S3Server) -> str:
+    """An empty place in the S3 server behind the proxy."""
+    return f"s3://{s3_server.bucket}/{uuid4().hex}"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the tests that need a server last, and build it while the others run."""
     needing = [item for item in items if isinstance(item, pytest.Function) and _needs_s3(item)]
@@ -199,9 +225,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _needs_s3(test: pytest.Function) -> bool:
-    """Whether a test asks for the server, or is the turn `s3` of one that asks for several stores."""
+    """Whether a test asks for the server, or is the turn `s3` or `faulty` of one that asks for several stores."""
     turns = test.callspec.params.values() if hasattr(test, "callspec") else ()
-    return not {"s3_server", "s3_process"}.isdisjoint(test.fixturenames) or "s3" in turns
+    needing = {"s3_server", "s3_process"}
+    return not needing.isdisjoint(test.fixturenames) or not {"s3", "faulty"}.isdisjoint(
+        one for one in turns if isinstance(one, str)
+    )
 
 
 def find_go() -> str | None:

@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 from ...schema.block import BlockMeta
 from ...schema.catalog import BlockEntry
-from ...schema.errors import CommitConflict, CorruptBlock, StorageError
-from ..storage.blocks import read_meta
-from ..storage.verify import broken_promises
+from ...schema.errors import CommitConflict, CorruptBlock, ObjectMissing
+from ..storage.quarantine import Quarantine
+from .examine import examine
 from .levels import LevelPolicy, plan_levels
 from .plan import MergeJob
 from .run import BlockStore, replace_blocks
@@ -60,7 +60,7 @@ def compact(
     run_jobs: RunJobs | None = None,
     left_alone: Mapping[str, str] = NO_BLOCKS,
 ) -> Iterator[Compacted]:
-    """Run jobs until there are none. A block that does not hold is told and left alone, and the others are compacted.
+    """Run jobs until there are none. A block that does not hold is told and set aside, and the others are compacted.
 
     So are those that `left_alone` names from the start. Without `run_jobs` jobs are run here, one after the other.
     Raises `StorageError` when the catalog or the store cannot be used at all.
@@ -76,7 +76,7 @@ def run_planned(
     store: BlockStore, plan: Plan, reason: str, run_jobs: RunJobs, left_alone: Mapping[str, str] = NO_BLOCKS
 ) -> Iterator[Compacted]:
     """Plan and run until nothing is planned, as `compact` does; `reason` is what the catalog is told."""
-    alone = set(left_alone)
+    alone = {*left_alone, *Quarantine(store.objects, store.tenant).blocks()}
     lost: Counter[Sequence[str]] = Counter()
     while True:
         blocks = store.catalog.load().blocks
@@ -110,28 +110,35 @@ def run_here(store: BlockStore) -> RunJobs:
 
 
 def run_job(store: BlockStore, planned: PlannedJob) -> Compacted:
-    """Run one job. Raises `StorageError` when the store cannot be used."""
+    """Run one job. Blocks that do not hold are set aside. Raises `StorageError` when the store cannot be used."""
     start_s = time.monotonic()
-    job = planned.job
-    made: BlockMeta | None = None
-    problems = NO_BLOCKS
+    made, problems = _run(store, planned)
+    return Compacted(planned.job.level, planned.inputs, made, time.monotonic() - start_s, problems)
+
+
+def _run(store: BlockStore, planned: PlannedJob) -> tuple[BlockMeta | None, Mapping[str, str]]:
+    """The block that was made, if one was, and why which inputs are not to be tried again in this run."""
+    ulids = planned.job.ulids
     try:
-        made = replace_blocks(store, job, planned.reason)
+        return _replaced(store, planned), {}
+    except (CorruptBlock, ObjectMissing):
+        found = examine(store, ulids)
+        if not found:
+            # Each block holds by itself: what came may have been the answer to another question.
+            try:
+                return _replaced(store, planned), {}
+            except CorruptBlock as error:
+                found = examine(store, ulids, str(error))
+    quarantine = Quarantine(store.objects, store.tenant)
+    for ulid, finding in found.items():
+        if finding.is_corrupt:
+            quarantine.add(ulid, finding.reason, planned.reason)
+    return None, {ulid: finding.reason for ulid, finding in found.items()}
+
+
+def _replaced(store: BlockStore, planned: PlannedJob) -> BlockMeta | None:
+    """The block that was made; None where another process was first."""
+    try:
+        return replace_blocks(store, planned.job, planned.reason)
     except CommitConflict:
-        pass
-    except CorruptBlock as error:
-        # Where each block holds by itself, what is wrong is between them: none of them is tried again.
-        problems = dict(_broken(store, job.ulids)) or dict.fromkeys(job.ulids, str(error))
-    return Compacted(job.level, planned.inputs, made, time.monotonic() - start_s, problems)
-
-
-def _broken(store: BlockStore, ulids: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Which blocks do not hold, and why."""
-    for ulid in ulids:
-        try:
-            meta = read_meta(store.objects, store.tenant, ulid)
-            problems = list(broken_promises(store.objects, meta, store.spill_directory))
-        except StorageError as error:
-            problems = [str(error)]
-        if problems:
-            yield ulid, "; ".join(problems)
+        return None

@@ -19,6 +19,7 @@ from ..storage.builder import BlockBuilder
 from ..storage.catalog import Catalog
 from ..storage.layout import BlockOrigin, BlockTables
 from ..storage.objects import Objects
+from ..storage.quarantine import Quarantine
 from ..storage.spill import work_directory
 from .plan import MergeJob, MergePolicy, plan_merges
 from .stream import merge_into
@@ -95,8 +96,13 @@ def replace_blocks(store: BlockStore, job: MergeJob, reason: str) -> BlockMeta:
 def merge_small_blocks(store: BlockStore, policy: MergePolicy = DEFAULT_POLICY) -> None:
     """Turn many small blocks into few, so that ingesting file by file costs readers little.
 
-    Where another process does the same, one of the two commits and the other's work is dropped.
+    Where another process does the same, one of the two commits and the other's work is dropped. Blocks that were set
+    aside as corrupt are left alone. Raises `CorruptBlock` for one that is so, and was not yet.
     """
-    for job in plan_merges([entry_of(block.meta) for block in store.live_blocks()], policy):
+    blocks = store.catalog.load().blocks
+    if not plan_merges(blocks.values(), policy):
+        return
+    set_aside = Quarantine(store.objects, store.tenant).blocks()
+    for job in plan_merges([one for ulid, one in blocks.items() if ulid not in set_aside], policy):
         with suppress(CommitConflict):
             replace_blocks(store, job, "merge")

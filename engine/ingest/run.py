@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ...schema.catalog import entry_of
-from ...schema.errors import StorageError
+from ...schema.errors import StorageError, Unavailable
 from ...schema.profile import NormalisedBatch, Upload
 from ...schema.request import IngestOptions, IngestReport, Refused
 from ..compaction.plan import MergePolicy
@@ -172,5 +172,5 @@ def _tidy_up(store: BlockStore, bounds: IngestBounds, tally: _Tally) -> None:
     """Merge small blocks. What was ingested is stored already, so a failure is but a warning."""
     try:
         merge_small_blocks(store, MergePolicy(max_samples=bounds.max_samples))
-    except StorageError as error:
+    except (StorageError, Unavailable) as error:
         tally.warnings.append(f"small blocks were not merged: {error}")

@@ -252,7 +252,8 @@ class Compactor:
             broken = {ulid: reason for ulid, reason in known.items() if ulid in state.blocks}
             if broken:
                 self._left_alone[tenant] = broken
-        return plan_kinds(state, self._rules(tenant), broken, time.time_ns())
+        set_aside = {*broken, *self._blocks_of(tenant).quarantined()}
+        return plan_kinds(state, self._rules(tenant), set_aside, time.time_ns())
 
     def _rules(self, tenant: str) -> JobRules:
         bounds = self._bounds

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -17,6 +17,8 @@ from typing import TypeVar
 import pyarrow as pa
 from ulid import ULID
 
+from ...schema.block import BlockMeta
+from ...schema.catalog import BlockEntry
 from ...schema.errors import Overloaded, RequestError
 from ...schema.profile import Upload
 from ...schema.request import (
@@ -46,6 +48,7 @@ from ..query.sql_face import face_contents
 from ..settings import Settings
 from ..storage.blocks import MemoryBlock
 from ..storage.layout import BlockOrigin
+from ..storage.quarantine import QuarantinedBlock
 from .bounded_threads import BoundedThreads
 from .metrics import Metrics
 from .sql_runner import SqlRunner
@@ -100,6 +103,16 @@ class TenantDatabase(Engine):
         found |= self.blocks.blocks(state, start_ns, end_ns)
         ordered = dict(sorted(found.items(), key=lambda item: (item[1].meta.min_ts, item[0])))
         return Snapshot(ordered, self._shared_database, state.version, overlays=self._overlays)
+
+    def _listed(self) -> Iterable[BlockMeta | BlockEntry]:
+        listed: dict[str, BlockMeta | BlockEntry] = {
+            ulid: block.meta for ulid, block in self._head.segments(self.blocks.tenant).items()
+        }
+        listed |= self.blocks.state().blocks
+        return sorted(listed.values(), key=lambda one: (one.min_ts, one.ulid))
+
+    def _set_aside(self) -> Mapping[str, QuarantinedBlock]:
+        return self.blocks.quarantined()
 
     @property
     def is_empty(self) -> bool:

@@ -44,7 +44,7 @@ def find_leftovers(
     return [
         block
         for block in found
-        if block.ulid not in live and block.ulid not in removed and _begun_ns(block.ulid) < before_ns
+        if block.ulid not in live and block.ulid not in removed and begun_ns(block.ulid) < before_ns
     ]
 
 
@@ -65,7 +65,7 @@ def find_blocks(objects: Objects, tenant: str) -> Sequence[BlockDirectory]:
         ulid, _, rest = info.path.removeprefix(f"{tenant}/blocks/").partition("/")
         if rest:
             files.setdefault(ulid, []).append(info)
-    return [BlockDirectory(ulid, infos) for ulid, infos in sorted(files.items()) if _is_ulid(ulid)]
+    return [BlockDirectory(ulid, infos) for ulid, infos in sorted(files.items()) if is_ulid(ulid)]
 
 
 def _local_names(objects: Objects, tenant: str) -> Sequence[str]:
@@ -74,14 +74,15 @@ def _local_names(objects: Objects, tenant: str) -> Sequence[str]:
     return os.listdir(place) if place is not None and Path(place).is_dir() else ()
 
 
-def _is_ulid(name: str) -> bool:
+def is_ulid(name: str) -> bool:
+    """Whether a name is a block's."""
     try:
         return str(ULID.from_str(name)) == name
     except ValueError:
         return False
 
 
-def _begun_ns(ulid: str) -> int:
+def begun_ns(ulid: str) -> int:
     """When a block was begun, as its name says."""
     return ULID.from_str(ulid).milliseconds * 1_000_000
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 
 
 _PIECE_BYTES = 8 << 20
+
+
+class Locate(Protocol):
+    """From an object's path, and what its bytes must be if that is known, to a local file with them."""
+
+    def __call__(self, path: str, expected: FileMeta | None = None) -> str:
+        """The local file's path. Raises `CorruptBlock`, `ObjectMissing` or `Unavailable`."""
+        ...
 
 
 class Block(Protocol):
@@ -92,7 +101,7 @@ class StoredBlock:
     Safe for several threads.
     """
 
-    def __init__(self, meta: BlockMeta, locate: Callable[[str], str]) -> None:
+    def __init__(self, meta: BlockMeta, locate: Locate) -> None:
         self._meta = meta
         self._locate = locate
         self._footers: dict[str, tuple[pq.FileMetaData, Sequence[int]]] = {}
@@ -136,7 +145,8 @@ class StoredBlock:
         file_name = f"{name}.parquet"
         if file_name not in self._meta.files:
             return None
-        return self._locate(block_path(self._meta.tenant, self._meta.ulid, file_name))
+        expected = self._meta.files[file_name]
+        return self._locate(block_path(self._meta.tenant, self._meta.ulid, file_name), expected)
 
     def _footer(self, name: str, path: str) -> tuple[pq.FileMetaData, Sequence[int]]:
         with self._lock:
@@ -147,9 +157,20 @@ class StoredBlock:
             footer = pq.read_metadata(path)
             rows = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
             known = footer, np.cumsum([0, *rows]).tolist()
+            self._check(name, os.path.getsize(path), footer.num_rows)
             with self._lock:
                 self._footers[name] = known
         return known
+
+    def _check(self, name: str, size_bytes: int, rows: int) -> None:
+        """Raises `CorruptBlock` where a file and the metadata contradict each other: rows would be missing unnoticed."""
+        told_bytes, told_rows = self._meta.files[f"{name}.parquet"].size_bytes, self._meta.rows(name)
+        if size_bytes != told_bytes:
+            raise CorruptBlock(
+                f"block {self._meta.ulid}: {name}.parquet: {size_bytes} bytes instead of {told_bytes}"
+            )
+        if told_rows is not None and rows != told_rows:
+            raise CorruptBlock(f"block {self._meta.ulid}: {name}.parquet: {rows} rows instead of {told_rows}")
 
 
 def block_path(tenant: str, ulid: str, file_name: str) -> str:
@@ -204,6 +225,17 @@ def _write_meta(objects: Objects, meta: BlockMeta, files: Mapping[str, FileMeta]
 
 
 def read_meta(objects: Objects, tenant: str, ulid: str) -> BlockMeta:
-    """A block's metadata. Raises `ObjectMissing` or `CorruptBlock`."""
+    """A block's metadata. Raises `ObjectMissing`, or `CorruptBlock` also when it is another block's."""
     path = block_path(tenant, ulid, "meta.json")
-    return block_from_json(objects.read(path), path)
+    try:
+        return _checked_meta(objects.read(path), path, tenant, ulid)
+    except CorruptBlock:
+        # What came may have been the answer to another question.
+        return _checked_meta(objects.read(path), path, tenant, ulid)
+
+
+def _checked_meta(data: bytes, path: str, tenant: str, ulid: str) -> BlockMeta:
+    meta = block_from_json(data, path)
+    if (meta.tenant, meta.ulid) != (tenant, ulid):
+        raise CorruptBlock(f"block {ulid}: its meta.json is that of block {meta.ulid} of {meta.tenant}")
+    return meta

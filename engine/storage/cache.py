@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from ...schema.errors import StorageError, Unavailable
+from ...schema.block import FileMeta
+from ...schema.errors import CorruptBlock, StorageError, Unavailable
+from .blocks import Locate
 from .disk_cache import DiskCache
 from .duckfiles import PositionalFile
 from .objects import duckdb_filesystem
@@ -26,7 +28,7 @@ _PIECE_BYTES = 2 << 20
 _FETCH_BYTES = 16 << 20
 
 
-def block_locator(objects: Objects, directory: Path, max_bytes: int) -> Callable[[str], str]:
+def block_locator(objects: Objects, directory: Path, max_bytes: int) -> Locate:
     """A function from a block file's path in a store to a local file's, fetching it if need be."""
     return BlockFiles(objects, DiskCache(directory, max_bytes)).locate
 
@@ -44,14 +46,39 @@ class BlockFiles:
         # Sizes never change, and dictionary operations are atomic.
         self._sizes: dict[str, int] = {}
 
-    def locate(self, path: str) -> str:
-        """A local file with the bytes of an object, copied there if need be, whatever its size."""
+    def locate(self, path: str, expected: FileMeta | None = None) -> str:
+        """A local file with the bytes of an object, copied there if need be, whatever its size.
+
+        Raises `CorruptBlock` when the store has other bytes than are expected, asked twice.
+        """
         local = self._objects.local_path(path)
         if local is not None:
             return local
         name = self._cache_name(path)
-        found = self._cache.find_whole(name)
-        return str(found or self._cache.whole(name, self._size(path), partial(self._chunks, path)))
+        if expected is None:
+            found = self._cache.find_whole(name)
+            return str(found or self._cache.whole(name, self._size(path), partial(self._chunks, path)))
+        # Nobody need be asked for the size then.
+        self._sizes[path] = expected.size_bytes
+        try:
+            return str(self._copied(path, expected))
+        except CorruptBlock:
+            # What came may have been the answer to another question.
+            return str(self._copied(path, expected))
+
+    def _copied(self, path: str, expected: FileMeta) -> Path:
+        size_bytes, checksum = expected.size_bytes, expected.checksum
+        try:
+            return self._cache.whole(
+                self._cache_name(path), size_bytes, partial(self._chunks, path), checksum
+            )
+        except Unavailable:
+            found_bytes = self._objects.size(path)
+            if found_bytes >= size_bytes:
+                raise
+            raise CorruptBlock(
+                f"{self._cache_name(path)}: {found_bytes} bytes instead of {size_bytes}"
+            ) from None
 
     def paths(self, paths: Sequence[str]) -> list[str]:
         """What DuckDB can read in place of each object, once it was given `filesystem`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -40,6 +41,8 @@ from .objects_protocol import Objects
 CHECKPOINT_EVERY = 64
 COMMIT_TIMEOUT_S = 60.0
 _KEPT_CHECKPOINTS = 3
+_SHOWN_WITHIN_S = 20.0
+_NUMBERED = re.compile(r"(?P<number>[0-9]{20})\.json|checkpoint/(?P<checkpoint>[0-9]{20})\.parquet")
 _READ_AHEAD = 16
 
 
@@ -116,13 +119,20 @@ class Catalog:
         raise Unavailable(f"{self._prefix}: commits of others won for {COMMIT_TIMEOUT_S:.0f} s")
 
     def removed_since(self, time_ns: int) -> frozenset[str]:
-        """The blocks that were removed at a time or later. Raises `CorruptBlock` when an entry cannot be read."""
+        """The blocks that were removed at a time or later.
+
+        Raises `CorruptBlock` when an entry cannot be read, or is not there: what it removed may still be in use.
+        """
         removed: set[str] = set()
         version = self.load().version
         while version > 0:
-            entries = self._entries_from(max(version - _READ_AHEAD, 0) + 1, min(version, _READ_AHEAD))
+            first, count = max(version - _READ_AHEAD, 0) + 1, min(version, _READ_AHEAD)
+            entries = self._entries_from(first, count)
+            if len(entries) < count:
+                # It was there: this version was made of it, or of a checkpoint that was.
+                raise CorruptBlock(f"{self._path(first + len(entries))}: is not there")
             removed.update(ulid for entry in entries if entry.time_ns >= time_ns for ulid in entry.removed)
-            if not entries or any(entry.time_ns < time_ns or entry.resets for entry in entries):
+            if any(entry.time_ns < time_ns or entry.resets for entry in entries):
                 break
             version -= _READ_AHEAD
         return frozenset(removed)
@@ -184,11 +194,17 @@ class Catalog:
         return [entry for entry in entries[:missing] if entry is not None]
 
     def _entry(self, version: int) -> CatalogEntry | None:
-        path = self._path(version)
         try:
-            entry = entry_from_json(self._objects.read(path), path)
+            return self._read_entry(version)
         except ObjectMissing:
             return None
+        except CorruptBlock:
+            # What came may have been the answer to another question.
+            return self._read_entry(version)
+
+    def _read_entry(self, version: int) -> CatalogEntry:
+        path = self._path(version)
+        entry = entry_from_json(self._objects.read(path), path)
         if entry.version != version:
             raise CorruptBlock(f"{path}: is entry {entry.version}")
         return entry
@@ -200,13 +216,27 @@ class Catalog:
             return True
         except ObjectExists:
             # Perhaps by ourselves: the answer was lost and the request repeated.
-            there = self._entry(entry.version)
-            return there is not None and there.commit_id == entry.commit_id
+            return self._entry_there(entry.version).commit_id == entry.commit_id
         except Unavailable:
             there = self._entry(entry.version)
             if there is None:
                 raise
             return there.commit_id == entry.commit_id
+
+    def _entry_there(self, version: int) -> CatalogEntry:
+        """An entry that exists, though a store that shows late what was written may not have it at once."""
+        pause_s = 0.01
+        give_up = time.monotonic() + _SHOWN_WITHIN_S
+        while True:
+            entry = self._entry(version)
+            if entry is not None:
+                return entry
+            if time.monotonic() > give_up:
+                raise Unavailable(
+                    f"{self._path(version)}: the store has it and did not show it for {_SHOWN_WITHIN_S:.0f} s"
+                )
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 1)
 
     def _note(self, state: CatalogState) -> None:
         """Remember a version that this process made, and write it down when its turn has come."""
@@ -228,12 +258,15 @@ class Catalog:
         return CatalogState()
 
     def _checkpoints(self) -> list[str]:
-        return [info.path for info in self._objects.list(f"{self._prefix}/checkpoint")]
+        """By number; what else lies there is not ours."""
+        paths = [info.path for info in self._objects.list(f"{self._prefix}/checkpoint")]
+        return [path for path in paths if _NUMBERED.fullmatch(path.removeprefix(f"{self._prefix}/"))]
 
     def _last_number(self) -> int:
         """The highest number that an entry or a checkpoint has."""
-        stems = [info.path.rpartition("/")[2].partition(".")[0] for info in self._objects.list(self._prefix)]
-        return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
+        names = [info.path.removeprefix(f"{self._prefix}/") for info in self._objects.list(self._prefix)]
+        found = [match for name in names if (match := _NUMBERED.fullmatch(name)) is not None]
+        return max((int(match["number"] or match["checkpoint"]) for match in found), default=0)
 
     def _path(self, version: int) -> str:
         return f"{self._prefix}/{version:020d}.json"

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 import xxhash
 
-from ...schema.errors import StorageError
+from ...schema.errors import CorruptBlock, StorageError
 
 WHOLE = "whole"
 """The part that is a whole object; others are numbered pieces."""
@@ -64,28 +64,37 @@ class DiskCache:
         # Whole copies whose bytes this process has checked.
         self._checked: set[Path] = set()
 
-    def find_whole(self, name: str) -> Path | None:
-        """The whole copy of an object, if there is a good one."""
+    def find_whole(self, name: str, checksum: str = "") -> Path | None:
+        """The whole copy of an object, if there is a good one, with the checksum (xxh3-128, hex) if one is given."""
         found = self._find(name, WHOLE)
         if found is None:
             return None
         with _cache_errors(found):
-            if found not in self._checked and not _is_good(found):
+            is_it = not checksum or found.name.endswith(f".{checksum}")
+            if not is_it or (found not in self._checked and not _is_good(found)):
                 self._drop(found)
                 return None
             self._checked.add(found)
             return found if _renew(found) else None
 
-    def whole(self, name: str, size_bytes: int, chunks: Callable[[], Iterable[bytes]]) -> Path:
-        """The whole copy of an object, made of `chunks()` unless it is there, even if that is over the bound."""
-        found = self.find_whole(name)
+    def whole(
+        self, name: str, size_bytes: int, chunks: Callable[[], Iterable[bytes]], checksum: str = ""
+    ) -> Path:
+        """The whole copy of an object, made of `chunks()` unless it is there, even if that is over the bound.
+
+        Raises `CorruptBlock` where a checksum (xxh3-128, hex) is given and what comes has another: it is not kept.
+        """
+        found = self.find_whole(name, checksum)
         if found is not None:
             return found
         with self._stripe(name, WHOLE):
-            found = self.find_whole(name)
+            found = self.find_whole(name, checksum)
             if found is None:
                 self._reserve(size_bytes)
                 found = self._store(name, WHOLE, size_bytes, chunks())
+                if checksum and not found.name.endswith(f".{checksum}"):
+                    self._dropped(found, size_bytes)
+                    raise CorruptBlock(f"{name}: checksum differs")
                 self._checked.add(found)
             return found
 
@@ -158,6 +167,13 @@ class DiskCache:
                         path.unlink()
                     elif not name.startswith("."):
                         yield _Copy(path, status.st_size, status.st_mtime)
+
+    def _dropped(self, path: Path, size_bytes: int) -> None:
+        """Drop a copy that was counted as stored."""
+        self._drop(path)
+        with self._room_lock:
+            if self._disk_bytes is not None:
+                self._disk_bytes -= size_bytes
 
     def _drop(self, path: Path) -> None:
         self._checked.discard(path)

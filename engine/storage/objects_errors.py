@@ -18,6 +18,10 @@ class Contended(Unavailable):
     """Another conditional write of the same object is under way."""
 
 
+class PartsLost(Unavailable):
+    """An upload in parts cannot be completed: the store knows it, or a part of it, no more."""
+
+
 _FOREIGN: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "s3": ("botocore.exceptions:BotoCoreError", "botocore.exceptions:ClientError", "aiohttp:ClientError"),
@@ -33,6 +37,7 @@ _KINDS: tuple[tuple[frozenset[str], type[FlameduckError], str], ...] = (
     (frozenset({"PreconditionFailed", "412", "BlobAlreadyExists"}), ObjectExists, "is there already"),
     (frozenset({"ConditionalRequestConflict", "OperationAborted"}), Contended, "is being written by another"),
     (frozenset({"InvalidRange", "416"}), RangeBeyondEnd, "is shorter than that"),
+    (frozenset({"InvalidPart", "InvalidPartOrder", "NoSuchUpload"}), PartsLost, "parts of it do not arrive"),
 )
 """Codes of S3 and Azure and statuses of HTTP, with what they mean here."""
 

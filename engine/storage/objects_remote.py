@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from ...schema.errors import ObjectMissing, StorageError, Unavailable
-from .objects_errors import Contended, RangeBeyondEnd, foreign_errors, translated
+from .objects_errors import Contended, PartsLost, RangeBeyondEnd, foreign_errors, translated
 from .objects_protocol import ObjectInfo, checked_new_path, checked_path, checked_range
 
 _CREATE_ATTEMPTS = 8
+_PUT_ATTEMPTS = 5
 _PUT_OPTIONS: Mapping[str, Mapping[str, int]] = MappingProxyType({"s3": {"chunksize": 16 << 20}})
 """How a large file is cut, so that its parts in flight fit in memory."""
 
@@ -78,8 +79,16 @@ class RemoteObjects:
         if not os.path.isfile(local_path):
             raise StorageError(f"{local_path}: no such file to store as {path}")
         name = self._name(checked_new_path(path))
-        with self._written(path):
-            self._filesystem.put_file(local_path, name, **_PUT_OPTIONS.get(self._kind, {}))
+        for attempt in range(1, _PUT_ATTEMPTS + 1):
+            try:
+                with self._written(path):
+                    self._filesystem.put_file(local_path, name, **_PUT_OPTIONS.get(self._kind, {}))
+                return
+            except PartsLost:
+                # No request of it would succeed if the client repeated it. Where only the last answer was lost, the
+                # object is there: it is written once more.
+                if attempt == _PUT_ATTEMPTS:
+                    raise
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         """The objects below a directory, sorted by name, as the store lists them now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -23,9 +23,14 @@ class FoundBlocks:
     left_out: Mapping[str, str]
 
 
-def read_metas(objects: Objects, tenant: str) -> FoundBlocks:
-    """The metadata of every block of a tenant. Raises `StorageError` when the store cannot be read."""
-    found = find_blocks(objects, tenant)
+def read_metas(objects: Objects, tenant: str, named: Iterable[str] = ()) -> FoundBlocks:
+    """The metadata of every block of a tenant, also of those that are `named` by what is left of a catalog.
+
+    Those are looked for by name: a store may list late. Raises `StorageError` when the store cannot be read.
+    """
+    listed = find_blocks(objects, tenant)
+    unlisted = sorted(set(named) - {block.ulid for block in listed})
+    found = [*listed, *(BlockDirectory(ulid, ()) for ulid in unlisted)]
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
         results = list(threads.map(lambda block: _read(objects, tenant, block), found))
     metas = [result for result in results if isinstance(result, BlockMeta)]
@@ -42,13 +47,13 @@ def _read(objects: Objects, tenant: str, block: BlockDirectory) -> BlockMeta | s
     except ObjectMissing:
         return "it has no meta.json: it was not written to its end"
     except CorruptBlock as error:
-        return str(error)
-    if (meta.tenant, meta.ulid) != (tenant, block.ulid):
-        return f"its meta.json is that of block {meta.ulid} of {meta.tenant}"
+        return str(error).removeprefix(f"block {block.ulid}: ")
     sizes = {file.path: file.size_bytes for file in block.files}
     for name, expected in meta.files.items():
-        size_bytes = sizes.get(block_path(tenant, block.ulid, name))
-        if size_bytes is None:
+        path = block_path(tenant, block.ulid, name)
+        try:
+            size_bytes = sizes[path] if path in sizes else objects.size(path)
+        except ObjectMissing:
             return f"{name} is not there"
         if size_bytes != expected.size_bytes:
             return f"{name} has {size_bytes} bytes instead of {expected.size_bytes}"

@@ -32,7 +32,9 @@ def broken_promises(objects: Objects, meta: BlockMeta, directory: str) -> Iterat
                 wrong = True
                 yield f"{file_name}: {reason}"
         if not wrong:
-            yield from broken_invariants(StoredBlock(meta, lambda path: _located(objects, path, copies)))
+            yield from broken_invariants(
+                StoredBlock(meta, lambda path, _=None: _located(objects, path, copies))
+            )
 
 
 def _located(objects: Objects, path: str, copies: Path) -> str:

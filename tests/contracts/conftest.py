@@ -9,19 +9,37 @@ import pytest
 
 from flameduck.engine.storage.objects import Objects, open_objects
 from tests.clusters import dask_cluster
-from tests.servers import pytest_collection_modifyitems, s3_server, s3_url
+from tests.servers import (
+    fault_proxy,
+    faults,
+    faulty_url,
+    pytest_collection_modifyitems,
+    s3_server,
+    s3_url,
+)
 
-__all__ = ["dask_cluster", "pytest_collection_modifyitems", "s3_server", "s3_url"]
+__all__ = [
+    "dask_cluster",
+    "fault_proxy",
+    "faults",
+    "faulty_url",
+    "pytest_collection_modifyitems",
+    "s3_server",
+    "s3_url",
+]
 
 
-@pytest.fixture(params=["file", "memory", "s3"])
+FAULTY = pytest.param("faulty", marks=[pytest.mark.nightly, pytest.mark.timeout(900)])
+
+
+@pytest.fixture(params=["file", "memory", "s3", FAULTY])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty store of each kind."""
+    """An empty store of each kind; the last is S3 behind a proxy that fails."""
     if request.param == "file":
         return str(tmp_path / "store")
     if request.param == "memory":
         return f"memory://{uuid4().hex}"
-    place: str = request.getfixturevalue("s3_url")
+    place: str = request.getfixturevalue("faulty_url" if request.param == "faulty" else "s3_url")
     return place
 
 

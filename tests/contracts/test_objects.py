@@ -6,12 +6,20 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flameduck.engine.storage.objects import ObjectInfo, Objects, open_objects
 from flameduck.schema.errors import ObjectExists, ObjectMissing, StorageError
+from tests.fault_proxy import NETWORK, Faults
+
+
+@pytest.fixture
+def faults() -> Faults:
+    """Whose exclusive create was answered by nobody may get `ObjectExists`: that has a test of its own."""
+    return replace(NETWORK, lost_create=0)
 
 
 def test_what_is_written_is_read(objects: Objects) -> None:
