@@ -119,6 +119,8 @@ def main() -> None:
             "to_scan": seconds / scan_s,
             "rss_mb": after.own_rss_mb,
             "sample_bytes_per_row": meta.files["samples.parquet"].size_bytes / meta.samples,
+            "rollups": {one.name: one.rows for one in meta.rollups},
+            "rollup_bytes": {one.name: meta.files[f"{one.name}.parquet"].size_bytes for one in meta.rollups},
             "bytes_per_profile": meta.size_bytes / meta.profiles,
         },
     )

@@ -34,10 +34,12 @@ class SeriesIndex:
     min_ts: IntArray
     max_ts: IntArray
     profile_type: pa.Array
+    type: IntArray
+    profiles: IntArray
 
     def choose(self, matchers: Sequence[Matcher], start_ns: int | None, end_ns: int | None) -> IntArray:
         """Series that satisfy all matchers and have profiles between `start_ns` and `end_ns`."""
-        keep = self.table.column("profiles").to_numpy() > 0
+        keep = self.profiles > 0
         if start_ns is not None:
             keep &= self.max_ts >= start_ns
         if end_ns is not None:
@@ -97,6 +99,15 @@ class Symbols:
     function_name: pa.Array
     filename: pa.Array
     mapping_filename: pa.Array
+
+
+@dataclass(frozen=True)
+class RollupRuns:
+    """The buckets of one part in a rollup, in stored order: `first` has the first row of each, and the end of all."""
+
+    type: IntArray
+    bucket: IntArray
+    first: IntArray
 
 
 class OpenBlock:
@@ -185,10 +196,25 @@ class OpenBlock:
             keep &= every.ts < end_ns
         return every.take(keep)
 
+    def rollup_runs(self, rollup: str, part: int) -> RollupRuns:
+        """Where the buckets of a part are in a rollup that it has. Raises `CorruptBlock`."""
+        runs: RollupRuns = self._once(rollup, part, lambda: self._read_rollup_runs(rollup, part))
+        return runs
+
+    def _read_rollup_runs(self, rollup: str, part: int) -> RollupRuns:
+        (span,) = (one.span(part) for one in self.meta.rollups if one.name == rollup)
+        table = self.block.table(rollup, ["type", "bucket"], span)
+        kind, bucket = (table.column(name).to_numpy().astype(np.int64) for name in ("type", "bucket"))
+        is_new = (kind[1:] != kind[:-1]) | (bucket[1:] != bucket[:-1])
+        first = np.flatnonzero(np.append(True, is_new)[: len(kind)])
+        start = span[0] if span else 0
+        return RollupRuns(kind[first], bucket[first], np.append(first, len(kind)) + start)
+
     def _read_index(self) -> SeriesIndex:
         columns = [
             "part",
             "series_id",
+            "type",
             "service_name",
             "profile_type",
             "labels",
@@ -205,6 +231,7 @@ class OpenBlock:
             pc.fill_null(table.column("min_ts"), 0).to_numpy(),
             pc.fill_null(table.column("max_ts"), 0).to_numpy(),
             table.column("profile_type").combine_chunks(),
+            *(table.column(name).to_numpy().astype(np.int64) for name in ("type", "profiles")),
         )
 
     def _read_profiles(self) -> ProfileRows:

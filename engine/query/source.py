@@ -28,6 +28,7 @@ from .overlay import Overlays, PartValues, partial_of
 from .picked import picked_totals
 from .plan import BlockScan, Plan, ProfileKeys
 from .project import frames_of, surviving_nodes
+from .rollups import Divided, divide, rollup_totals
 from .stack_totals import StackTotals, TimeRange, rows_totals, stack_totals
 
 IntArray = npt.NDArray[np.int64]
@@ -122,13 +123,20 @@ class BlockSource:
             rows, weight = weights.weighted.get(scan.ulid, (np.zeros(0, np.int64), np.zeros(0)))
             chosen = block.profile_ranges(rows)
             return rows_totals(block, *chosen, weight)
-        found = stack_totals(block, scan, TimeRange(plan.start_ns, plan.end_ns), self._database)
+        time = TimeRange(plan.start_ns, plan.end_ns)
         excluded = weights.excluded.get(scan.ulid)
         if excluded is None:
-            return found
+            return self._rolled_up(block, divide(block, scan, time))
+        found = stack_totals(block, scan, time, self._database)
         taken = rows_totals(block, *block.profile_ranges(excluded), np.ones(len(excluded)))
         negated = {t.part: t for t in taken}
         return [_minus(total, negated.get(total.part)) for total in found]
+
+    def _rolled_up(self, block: OpenBlock, divided: Divided) -> list[StackTotals]:
+        totals = [found for one in divided.rollups if len((found := rollup_totals(block, one)).stack)]
+        for scan, time in divided.samples:
+            totals += stack_totals(block, scan, time, self._database)
+        return totals
 
 
 def _profile_ranges(

@@ -114,7 +114,7 @@ class StoredBlock:
 
         path = self.path(name)
         if path is None or (rows is not None and rows[0] >= rows[1]):
-            return tables.TABLES[name].empty_table().select(list(columns))
+            return _schema(name).empty_table().select(list(columns))
         try:
             footer, starts = self._footer(name, path)
             file = pq.ParquetFile(path, metadata=footer)
@@ -150,6 +150,10 @@ class StoredBlock:
             with self._lock:
                 self._footers[name] = known
         return known
+
+
+def _schema(name: str) -> pa.Schema:
+    return tables.ROLLUP if name in tables.ROLLUP_WIDTHS_NS else tables.TABLES[name]
 
 
 def block_path(tenant: str, ulid: str, file_name: str) -> str:

@@ -18,6 +18,7 @@ from ...schema.block import PartMeta
 from ...schema.identity import NO_ID
 from ..trie import offsets_of
 from .blocks import Block
+from .rollup_invariants import broken_rollups
 from .sample_rows import id_words
 from .trie_invariants import broken_tries
 
@@ -51,9 +52,15 @@ def broken_invariants(block: Block) -> Iterator[str]:
         yield from broken
         if broken:
             return
-    yield from _symbols(block)
-    yield from _series(block)
-    yield from _profiles(block)
+    is_broken = False
+    for problem in chain(_symbols(block), _series(block), _profiles(block), _parts(block)):
+        is_broken = True
+        yield problem
+    if not is_broken:
+        yield from broken_rollups(block)
+
+
+def _parts(block: Block) -> Iterator[str]:
     for part in block.meta.parts:
         problems = chain(_samples(block, part), broken_tries(block, part))
         yield from (f"{problem} in part {part.part}" for problem in problems)
