@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..schema.errors import InputError, RequestError
+from ..schema.explanation import Explanation
 from ..schema.profile import Upload
 from ..schema.request import (
     DEFAULT_INGEST,
@@ -20,6 +22,7 @@ from ..schema.request import (
     BlocksRequest,
     DiffRequest,
     DiffTopRequest,
+    ExplainRequest,
     ExportRequest,
     IngestOptions,
     IngestReport,
@@ -33,6 +36,7 @@ from .query.opened import OpenBlock
 from .query.overlay import Overlays
 from .query.run import answer
 from .query.snapshot import Snapshot
+from .query.watch import Collector
 from .settings import Settings
 from .storage.blocks import MemoryBlock
 from .storage.builder import BlockBuilder
@@ -77,9 +81,22 @@ class Engine:
 
     def ask(self, request: Request) -> Answer:
         """Answer a request. Raises `RequestError` or `StorageError`."""
+        if isinstance(request, ExplainRequest):
+            return self._explain(request.request)
         if isinstance(request, BlocksRequest):
             return Rows(_block_rows(self._snapshot(None, None)))
         return answer(self._snapshot(*time_hull(request)), request)
+
+    def _explain(self, request: Request) -> Explanation:
+        if isinstance(request, ExplainRequest | BlocksRequest):
+            raise RequestError(f"{type(request).__name__} reads nothing that could be explained")
+        collector = Collector()
+        collector.phase("open")
+        snapshot = self._snapshot(*time_hull(request))
+        watched = replace(snapshot, blocks=collector.over(snapshot.blocks), watch=collector)
+        answered = answer(watched, request)
+        found = collector.explanation(snapshot.version, snapshot.live, snapshot.blocks)
+        return replace(found, profile_type=answered.profile_type, notes=answered.notes)
 
     def sql(self, request: SqlRequest) -> pa.Table:
         """Run one SQL query over the documented views. Raises `InvalidSql`."""
@@ -103,7 +120,9 @@ class StoreDatabase(Engine):
     def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
         state = self.blocks.state()
         chosen = self.blocks.blocks(state, start_ns, end_ns)
-        return Snapshot(chosen, self._shared_database, state.version, overlays=self._overlays)
+        return Snapshot(
+            chosen, self._shared_database, state.version, overlays=self._overlays, live=len(state.blocks)
+        )
 
     def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
         """Store uploads, durably when it returns; a bad one is refused and the others are stored."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from copy import copy
+from dataclasses import dataclass, field, fields, is_dataclass
 from threading import RLock
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +111,18 @@ class RollupRuns:
     first: IntArray
 
 
+NoteRead = Callable[[str, int, int], None]
+"""Takes the table that was read, the rows, and the bytes of its file."""
+
+
+@dataclass
+class _Held:
+    """The pieces that were read of a block, and their size."""
+
+    pieces: dict[tuple[str, int], Any] = field(default_factory=dict)
+    size_bytes: int = 0
+
+
 class OpenBlock:
     """One block and what was read of it, `held_bytes` in all. Safe for several threads.
 
@@ -119,8 +132,20 @@ class OpenBlock:
     def __init__(self, block: Block) -> None:
         self.block = block
         self._lock = RLock()
-        self._pieces: dict[tuple[str, int], Any] = {}
-        self.held_bytes = 0
+        self._held = _Held()
+        self.note_read: NoteRead | None = None
+        """Told of what is read around the block, where somebody asks."""
+
+    @property
+    def held_bytes(self) -> int:
+        """The size of what was read and is kept."""
+        return self._held.size_bytes
+
+    def watched(self, block: Block, note_read: NoteRead) -> Self:
+        """The same open block, for one question whose reads go through `block` and are told. What is kept is shared."""
+        view = copy(self)
+        view.block, view.note_read = block, note_read
+        return view
 
     @property
     def meta(self) -> BlockMeta:
@@ -134,10 +159,10 @@ class OpenBlock:
 
     def _once(self, kind: str, part: int, read: Callable[[], Any]) -> Any:
         with self._lock:
-            if (kind, part) not in self._pieces:
-                self._pieces[kind, part] = piece = read()
-                self.held_bytes += _size_bytes(piece)
-            return self._pieces[kind, part]
+            if (kind, part) not in self._held.pieces:
+                self._held.pieces[kind, part] = piece = read()
+                self._held.size_bytes += _size_bytes(piece)
+            return self._held.pieces[kind, part]
 
     @property
     def index(self) -> SeriesIndex:

@@ -24,6 +24,12 @@ NOT_THE_PART = "no rollup of the part, which would not be much smaller than its 
 NOT_EVERY_SERIES = "not all series of the type are selected"
 NO_WHOLE_BUCKET = "the range holds no whole bucket"
 MOSTLY_EDGES = "more than half of the range is outside of whole buckets"
+ENDS = "the ends of the range are outside of whole buckets"
+LEFT_OUT = "profiles of the block are left out"
+WEIGHTED = "profiles count one by one"
+DIFFERENCES = "differences of profiles are taken"
+PICKED = "samples are picked by span or trace"
+LABELLED = "samples are told apart by their labels"
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class RollupScan:
 class Divided:
     """A scan as rollups to read, and samples with the times that they are read for.
 
-    `reasons` says for each part that is read from samples alone why that is so.
+    `reasons` says for each part of which samples are read why that is so.
     """
 
     rollups: tuple[RollupScan, ...]
@@ -78,6 +84,8 @@ def divide(block: OpenBlock, scan: BlockScan, time: TimeRange) -> Divided:
         rollups += [RollupScan(rollup.name, part.part, types, inside) for rollup, inside in pieces.rollups]
         for edge in pieces.edges:
             edges.setdefault(edge, []).append(part)
+        if pieces.edges:
+            reasons.append((part.part, ENDS))
     samples = [(BlockScan(scan.ulid, tuple(whole), scan.timed), time)] if whole else []
     samples += [(BlockScan(scan.ulid, tuple(parts), True), edge) for edge, parts in edges.items()]
     return Divided(tuple(rollups), tuple(samples), tuple(reasons))

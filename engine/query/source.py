@@ -28,8 +28,9 @@ from .overlay import Overlays, PartValues, partial_of
 from .picked import picked_totals
 from .plan import BlockScan, Plan, ProfileKeys
 from .project import frames_of, surviving_nodes
-from .rollups import Divided, divide, rollup_totals
+from .rollups import DIFFERENCES, LEFT_OUT, PICKED, WEIGHTED, Divided, divide, rollup_totals
 from .stack_totals import StackTotals, TimeRange, rows_totals, stack_totals
+from .watch import UNWATCHED, Watch
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -69,11 +70,16 @@ class BlockSource:
     """Blocks that this process can read."""
 
     def __init__(
-        self, blocks: Mapping[str, OpenBlock], database: Callable[[], DuckDB], overlays: Overlays
+        self,
+        blocks: Mapping[str, OpenBlock],
+        database: Callable[[], DuckDB],
+        overlays: Overlays,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self._blocks = blocks
         self._database = database
         self._overlays = overlays
+        self._watch = watch
 
     def keys(self, plan: Plan, series_id: U64Array) -> Sequence[ProfileKeys]:
         """The dedup keys of the plan's profiles in the given series, by block."""
@@ -115,6 +121,9 @@ class BlockSource:
         self, block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights
     ) -> list[StackTotals]:
         """Values by stack of each part of one block."""
+        reason = _why_no_rollup(scan, plan, weights)
+        if reason:
+            self._watch.divided(scan.ulid, (), [reason] * len(scan.parts))
         if plan.picked is not None:
             return picked_totals(block, _profile_ranges(block, scan, plan, weights), plan.picked)
         if weights.given is not None:
@@ -133,10 +142,23 @@ class BlockSource:
         return [_minus(total, negated.get(total.part)) for total in found]
 
     def _rolled_up(self, block: OpenBlock, divided: Divided) -> list[StackTotals]:
+        rolled = {(one.rollup, one.part) for one in divided.rollups}
+        self._watch.divided(block.ulid, [name for name, _ in rolled], [why for _, why in divided.reasons])
         totals = [found for one in divided.rollups if len((found := rollup_totals(block, one)).stack)]
         for scan, time in divided.samples:
             totals += stack_totals(block, scan, time, self._database)
         return totals
+
+
+def _why_no_rollup(scan: BlockScan, plan: Plan, weights: Weights) -> str:
+    """Why nothing of a block can be read from rollups; empty where that depends on the part."""
+    if plan.picked is not None:
+        return PICKED
+    if weights.given is not None:
+        return DIFFERENCES
+    if weights.weighted is not None:
+        return WEIGHTED
+    return LEFT_OUT if scan.ulid in weights.excluded else ""
 
 
 def _profile_ranges(
