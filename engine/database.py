@@ -165,19 +165,6 @@ class Session:
             for name in tables:
                 self._cursor.unregister(name)
 
-    def pieces(
-        self, query: Query, parameters: Mapping[str, object], piece_rows: int
-    ) -> Iterator[pa.RecordBatch]:
-        """The answer of one query that this package wrote, so many rows at a time; to be read to its end.
-
-        The session answers nothing else meanwhile.
-        """
-        with _errors_of(query.name):
-            statement = self._only_statement(query)
-            relation = self._cursor.sql(statement, params=_named(statement, parameters))
-            with relation.to_arrow_reader(piece_rows) as reader:
-                yield from reader
-
     def measure(self) -> None:
         """Let DuckDB count what the queries of this session scan."""
         self._cursor.execute("PRAGMA enable_profiling = 'no_output'")

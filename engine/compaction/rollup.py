@@ -1,23 +1,30 @@
 """Rollups of a block that was just written: the values of each part and type by bucket of time and stack.
 
-They are made from the finished samples by a DuckDB of their own, which spills beyond its share of memory. A part for
-which a rollup would save little, since few of its profiles fall into one bucket, has none.
+They are made from the finished samples. A part for which a rollup would save little, since few of its profiles fall
+into one bucket, has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import TracebackType
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ...schema import tables
 from ...schema.block import BlockMeta, PartMeta, RollupMeta
 from ...schema.times import FIRST_NS
-from ..database import DatabaseLimits, Session, connect, query_file
-from ..storage.table_files import ROW_GROUP_ROWS, TableWriter
+from ..storage.numbering import repeated
+from ..storage.table_files import TableWriter
+from .rollup_cells import IN_WIDE, MOST_CELLS, WIDE_NS, Profiles, Rows, cells_of
+from .row_groups import RowGroups
+
+IntArray = npt.NDArray[np.int64]
 
 SMALLER = 4
 """A part has a rollup only if that has so many times fewer rows than the part has samples."""
@@ -25,72 +32,81 @@ SMALLER = 4
 SMALLER_THAN_NARROWER = 2
 """And so many times fewer than its rollup of narrower buckets has, if there is one."""
 
-MEMORY_BYTES = 256 << 20
-"""What DuckDB may hold while it groups samples; the rest is spilled."""
+MOST_ROWS = 16 << 20
+"""Rows that a part may have in a rollup: they are held, 20 bytes each, until it is known how many there are."""
 
-_SAMPLES_AT_A_TIME = 4_000_000
-_SQL = f"{__package__}.sql"
+_NARROW, _WIDE = tables.ROLLUP_WIDTHS_NS
+_TOO_LARGE = 2.0**62
+"""What the sizes of all values of a part may add up to, so that no sum overflows."""
 
 
 def write_rollups(directory: Path, meta: BlockMeta) -> BlockMeta:
     """Write the rollups of a block whose other files are in `directory` beside them; returns its metadata with these.
 
-    Raises `Unavailable` when the disk does not take what is spilled, and `OSError` when not what is written.
+    Raises `OSError` when the disk does not take them.
     """
     parts = [part for part in meta.parts if _is_eligible(part)]
     if not parts:
         return meta
-    limits = DatabaseLimits(memory_bytes=MEMORY_BYTES, temp_directory=str(directory / "spilled"))
+    (kinds,) = (index.read(0, index.rows)[0] for index in [RowGroups(directory / "index.parquet", ["type"])])
+    profiles = RowGroups(directory / "profiles.parquet", ["series", "ts", "n"])
+    samples = RowGroups(directory / "samples.parquet", ["stack", "value"])
     with ExitStack() as stack:
-        session = stack.enter_context(stack.enter_context(connect(limits)).session())
         writers = {
             name: stack.enter_context(_Rollup(directory / f"{name}.parquet", name, meta.block))
             for name in tables.ROLLUP_WIDTHS_NS
         }
-        for together in _batches(parts):
-            _roll_up(session, directory, together, writers)
+        for part in parts:
+            series, ts, n = profiles.read(*part.profiles)
+            for name, rows in _rolled_up(
+                part, Profiles(kinds[series], ts, n, part.samples[0]), samples
+            ).items():
+                writers[name].write(part.part, rows)
     return replace(meta, rollups=tuple(made for one in writers.values() if (made := one.finished())))
 
 
 def _is_eligible(part: PartMeta) -> bool:
-    """Not a part without samples, nor one of times so early that a bucket would begin before the first time."""
-    widest_ns = max(tables.ROLLUP_WIDTHS_NS.values())
-    return part.samples[0] < part.samples[1] and part.min_ts >= FIRST_NS + widest_ns
+    """Not a part without samples, with more stacks than fit, or of times before which no bucket can begin."""
+    stacks = part.stacks[1] - part.stacks[0]
+    fits = stacks * IN_WIDE <= MOST_CELLS and part.min_ts >= FIRST_NS + WIDE_NS
+    return part.samples[0] < part.samples[1] and fits
 
 
-def _batches(parts: Sequence[PartMeta]) -> Iterator[Sequence[PartMeta]]:
-    """Neighbours with few samples together, so that many small parts are read at once."""
-    together: list[PartMeta] = []
-    samples = 0
-    for part in parts:
-        mine = part.samples[1] - part.samples[0]
-        if together and (samples + mine > _SAMPLES_AT_A_TIME or part.part != together[-1].part + 1):
-            yield together
-            together, samples = [], 0
-        together.append(part)
-        samples += mine
-    yield together
+@dataclass
+class _Gathered:
+    """Rows of one part, while these are not too many."""
+
+    most: int
+    pieces: list[Rows] = field(default_factory=list)
+    rows: int = 0
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether there are few enough."""
+        return self.rows <= self.most
+
+    def add(self, piece: Rows) -> None:
+        """Take more, or forget all when that is too much."""
+        self.rows += len(piece)
+        self.pieces = [*self.pieces, piece] if self.is_worth_it else []
 
 
-def _roll_up(
-    session: Session, directory: Path, parts: Sequence[PartMeta], writers: Mapping[str, _Rollup]
-) -> None:
-    bounds = {
-        "samples": str(directory / "samples.parquet"),
-        "index": str(directory / "index.parquet"),
-        "first_series": parts[0].series[0],
-        "last_series": parts[-1].series[1] - 1,
-    }
-    most = {part.part: (part.samples[1] - part.samples[0]) // SMALLER for part in parts}
-    for number, (name, width_ns) in enumerate(tables.ROLLUP_WIDTHS_NS.items()):
-        script = "rollup_wider" if number else "rollup_cells"
-        session.run(query_file(_SQL, script), bounds | {"width_ns": width_ns})
-        counted = session.arrow(query_file(_SQL, "rollup_rows"))
-        cells = dict(zip(*(counted.column(column).to_pylist() for column in ("part", "cells")), strict=True))
-        chosen = {part: rows for part, rows in cells.items() if rows is not None and rows <= most[part]}
-        if chosen:
-            writers[name].write(session, chosen)
-        most |= {part: rows // SMALLER_THAN_NARROWER for part, rows in chosen.items()}
+def _rolled_up(part: PartMeta, profiles: Profiles, samples: RowGroups) -> Mapping[str, list[Rows]]:
+    """The rows of the rollups that are worth having of a part."""
+    most = min((part.samples[1] - part.samples[0]) // SMALLER, MOST_ROWS)
+    narrow, wide = _Gathered(most), _Gathered(most)
+    size = 0.0
+    for cells in cells_of(profiles, samples, part.stacks[1] - part.stacks[0]):
+        size += cells.size
+        if narrow.is_worth_it:
+            narrow.add(cells.narrow())
+        wide.add(cells.wide())
+        if size >= _TOO_LARGE or not wide.is_worth_it:
+            return {}
+    found = {_NARROW: narrow.pieces} if narrow.is_worth_it else {}
+    if not narrow.is_worth_it or wide.rows * SMALLER_THAN_NARROWER <= narrow.rows:
+        found[_WIDE] = wide.pieces
+    return found
 
 
 class _Rollup:
@@ -105,23 +121,29 @@ class _Rollup:
         self._writer.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._writer.__exit__(*error)  # type: ignore[arg-type]
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)
         if not self._parts:
             self._path.unlink()
 
-    def write(self, session: Session, cells: Mapping[int, int]) -> None:
-        """Take the rows of some parts, which have so many each."""
+    def write(self, part: int, pieces: list[Rows]) -> None:
+        """Take the rows of a part."""
         first = self._writer.rows
-        query = query_file(_SQL, "rollup_of_parts")
-        pieces = session.pieces(query, {"parts": list(cells), "block": self._block}, ROW_GROUP_ROWS)
-        self._writer.write_part(
-            (pa.Table.from_batches([piece]).cast(tables.ROLLUP) for piece in pieces), sum(cells.values())
-        )
-        for part, rows in cells.items():
-            self._parts.append((part, first, first + rows))
-            first += rows
-        assert first == self._writer.rows
+        self._writer.write_part((self._table(part, piece) for piece in pieces), sum(map(len, pieces)))
+        self._parts.append((part, first, self._writer.rows))
+
+    def _table(self, part: int, rows: Rows) -> pa.Table:
+        columns = [
+            repeated(self._block, len(rows), pa.uint64()),
+            repeated(part, len(rows), pa.uint32()),
+            repeated(rows.kind, len(rows), pa.uint16()),
+            pa.array(rows.bucket),
+            pa.array(rows.stack),
+            pa.array(rows.value),
+        ]
+        return pa.table(columns, schema=tables.ROLLUP)
 
     def finished(self) -> RollupMeta | None:
         """What the metadata says of it; None when no part has one."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from ulid import ULID
 
 import flameduck
 from flameduck.engine.compaction import rollup as rolling
+from flameduck.engine.compaction import rollup_cells
 from flameduck.engine.compaction.plan import MergeJob
 from flameduck.engine.compaction.run import replace_blocks
 from flameduck.engine.embedded import StoreDatabase
@@ -23,11 +25,14 @@ from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
 from flameduck.engine.query import rollups, source, stack_totals
 from flameduck.engine.query.opened import OpenBlock
 from flameduck.engine.query.stack_totals import TimeRange
+from flameduck.engine.storage import table_files
 from flameduck.engine.storage.blocks import write_block
 from flameduck.engine.storage.builder import BlockBuilder
 from flameduck.engine.storage.catalog import Catalog
 from flameduck.engine.storage.layout import BlockOrigin
 from flameduck.engine.storage.objects import open_objects
+from flameduck.schema import tables
+from flameduck.schema.block import BlockMeta
 from flameduck.schema.catalog import entry_of
 from flameduck.schema.errors import UnknownType
 from flameduck.schema.profile import Upload
@@ -315,3 +320,52 @@ def test_a_sum_that_no_64_bits_hold_makes_no_rollup(tmp_path: Path) -> None:
         store = db.database.blocks
         assert replace_blocks(store, MergeJob((store.live_blocks()[0].ulid,)), "test").rollups == ()
     assert problems(tmp_path) == []
+
+
+def many_a_bucket() -> list[Upload]:
+    """Profiles of one service in four hours, most of which have two neighbours in their bucket."""
+    uploads = []
+    for number in range(120):
+        profile = profile_pb2.Profile.FromString(made_profile(number % 3))
+        profile.time_nanos = HOUR_0 + number * 2 * MINUTE_NS
+        uploads.append(Upload(profile.SerializeToString(), {"service_name": "made"}, f"made {number}"))
+    return uploads
+
+
+def rolled_up(folder: Path) -> tuple[BlockMeta, dict[str, pa.Table]]:
+    """The rollups of a block of these profiles, without the block's own number."""
+    with flameduck.open(folder) as db:
+        db.ingest(many_a_bucket())
+        assert isinstance(db.database, StoreDatabase)
+        store = db.database.blocks
+        meta = replace_blocks(store, MergeJob((store.live_blocks()[0].ulid,)), "test")
+        block = store.block(meta.ulid).block
+        return meta, {one.name: block.table(one.name, tables.ROLLUP.names[1:]) for one in meta.rollups}
+
+
+def test_an_hour_at_a_time_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rolling, "SMALLER", 1)
+    _, whole = rolled_up(tmp_path / "whole")
+    assert set(whole) == {"rollup_5m", "rollup_1h"}
+    monkeypatch.setattr(rollup_cells, "MOST_CELLS", 1)
+    monkeypatch.setattr(table_files, "ROW_GROUP_ROWS", 100)
+    monkeypatch.setattr(table_files, "OWN_GROUP_ROWS", 1)
+    _, by_hours = rolled_up(tmp_path / "hours")
+    assert by_hours == whole
+    assert problems(tmp_path / "hours") == []
+
+
+def test_the_wider_rollup_stands_alone_where_the_narrower_is_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta, _ = rolled_up(tmp_path / "ratio")
+    assert [one.name for one in meta.rollups] == ["rollup_1h"]
+    monkeypatch.setattr(rolling, "MOST_ROWS", 5)
+    assert rolled_up(tmp_path / "rows")[0].rollups == ()
+
+
+def test_a_part_with_more_stacks_than_fit_has_no_rollup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rolling, "MOST_CELLS", 10)
+    assert rolled_up(tmp_path)[0].rollups == ()
