@@ -64,7 +64,7 @@ def _block_partial(
 ) -> LocationPartial:
     block = snapshot.blocks[scan.ulid]
     if labels and block.meta.sample_extras:
-        snapshot.watch.divided(scan.ulid, (), [LABELLED] * len(scan.parts))
+        snapshot.watch.from_samples(scan, LABELLED)
         rows = _labelled_rows(snapshot, block, scan, resolved)
     else:
         rows = _summed_rows(snapshot.source.part_totals(block, scan, resolved.plan, resolved.weights))

@@ -176,7 +176,7 @@ def plan_of(
         before = selection.start_ns is not None and bool((index.min_ts[series] < selection.start_ns).any())
         after = selection.end_ns is not None and bool((index.max_ts[series] >= selection.end_ns).any())
         scan = scan_of(ulid, index.part[series], series, before or after)
-        snapshot.watch.scanned(ulid, len(scan.parts), len(series), int(index.profiles[series].sum()))
+        snapshot.watch.scanned(scan, index)
         scans.append(scan)
     picked = picked_by(selection)
     return Plan(profile_type, selection.start_ns, selection.end_ns, tuple(scans), snapshot.version, picked)

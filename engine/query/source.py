@@ -123,7 +123,7 @@ class BlockSource:
         """Values by stack of each part of one block."""
         reason = _why_no_rollup(scan, plan, weights)
         if reason:
-            self._watch.divided(scan.ulid, (), [reason] * len(scan.parts))
+            self._watch.from_samples(scan, reason)
         if plan.picked is not None:
             return picked_totals(block, _profile_ranges(block, scan, plan, weights), plan.picked)
         if weights.given is not None:
@@ -142,8 +142,7 @@ class BlockSource:
         return [_minus(total, negated.get(total.part)) for total in found]
 
     def _rolled_up(self, block: OpenBlock, divided: Divided) -> list[StackTotals]:
-        rolled = {(one.rollup, one.part) for one in divided.rollups}
-        self._watch.divided(block.ulid, [name for name, _ in rolled], [why for _, why in divided.reasons])
+        self._watch.divided(block.ulid, divided)
         totals = [found for one in divided.rollups if len((found := rollup_totals(block, one)).stack)]
         for scan, time in divided.samples:
             totals += stack_totals(block, scan, time, self._database)

@@ -14,7 +14,9 @@ import pyarrow as pa
 from ...schema.block import BlockMeta
 from ...schema.explanation import BlockRead, Explanation, TableRead
 from ..storage.blocks import Block, StoredBlock
-from .opened import NoteRead, OpenBlock
+from .opened import NoteRead, OpenBlock, SeriesIndex
+from .plan import BlockScan
+from .rollups import Divided
 
 IN_TIME, SERVICE, SERIES = "time", "service", "series"
 """Why a block is not read: nothing of it is in the range, of the services, or of the series that are asked for."""
@@ -31,16 +33,20 @@ class Watch(Protocol):
         """A block is not read."""
         ...
 
-    def scanned(self, ulid: str, parts: int, series: int, profiles: int) -> None:
-        """A block is read, in one plan: of so many parts, series, and profiles of these."""
+    def scanned(self, scan: BlockScan, index: SeriesIndex) -> None:
+        """A block is read, in one plan."""
         ...
 
     def copies(self, ulid: str, profiles: int) -> None:
         """Profiles of a block are left out."""
         ...
 
-    def divided(self, ulid: str, rollups: Sequence[str], samples: Sequence[str]) -> None:
-        """Parts of a block are read from these rollups, and for these reasons from samples: one entry a part."""
+    def divided(self, ulid: str, divided: Divided) -> None:
+        """Parts of a block are read from rollups, from samples, or from both."""
+        ...
+
+    def from_samples(self, scan: BlockScan, reason: str) -> None:
+        """All of a block is read from samples."""
         ...
 
 
@@ -53,13 +59,16 @@ class _Unwatched:
     def pruned(self, ulid: str, reason: str) -> None:
         """Not noted."""
 
-    def scanned(self, ulid: str, parts: int, series: int, profiles: int) -> None:
+    def scanned(self, scan: BlockScan, index: SeriesIndex) -> None:
         """Not noted."""
 
     def copies(self, ulid: str, profiles: int) -> None:
         """Not noted."""
 
-    def divided(self, ulid: str, rollups: Sequence[str], samples: Sequence[str]) -> None:
+    def divided(self, ulid: str, divided: Divided) -> None:
+        """Not noted."""
+
+    def from_samples(self, scan: BlockScan, reason: str) -> None:
         """Not noted."""
 
 
@@ -94,22 +103,35 @@ class Collector:
         with self._lock:
             self._pruned[ulid] = reason
 
-    def scanned(self, ulid: str, parts: int, series: int, profiles: int) -> None:
+    def scanned(self, scan: BlockScan, index: SeriesIndex) -> None:
         """A block is read. Of several plans, as a diff has two, the larger numbers stay."""
+        series = scan.series
+        found = len(scan.parts), len(series), int(index.profiles[series].sum())
         with self._lock:
-            before = self._scanned.get(ulid, (0, 0, 0))
-            self._scanned[ulid] = (max(before[0], parts), max(before[1], series), max(before[2], profiles))
+            before = self._scanned.get(scan.ulid, found)
+            self._scanned[scan.ulid] = (
+                max(before[0], found[0]),
+                max(before[1], found[1]),
+                max(before[2], found[2]),
+            )
 
     def copies(self, ulid: str, profiles: int) -> None:
         """Profiles of a block are left out."""
         with self._lock:
             self._copies[ulid] = max(self._copies[ulid], profiles)
 
-    def divided(self, ulid: str, rollups: Sequence[str], samples: Sequence[str]) -> None:
-        """Parts of a block are read from these rollups, and for these reasons from samples."""
+    def divided(self, ulid: str, divided: Divided) -> None:
+        """Parts of a block are read from rollups, from samples, or from both."""
         with self._lock:
-            self._rollups[ulid].update(rollups)
-            self._samples[ulid].update(samples)
+            self._rollups[ulid].update(
+                name for name, _ in {(one.rollup, one.part) for one in divided.rollups}
+            )
+            self._samples[ulid].update(reason for _, reason in divided.reasons)
+
+    def from_samples(self, scan: BlockScan, reason: str) -> None:
+        """All of a block is read from samples."""
+        with self._lock:
+            self._samples[scan.ulid][reason] += len(scan.parts)
 
     def _table_read(self, ulid: str, table: str, rows: int, size_bytes: int) -> None:
         """Rows of a table were read."""
