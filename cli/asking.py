@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from .explained import is_explaining, write_explanation
 from .output import note, notes
 
 if TYPE_CHECKING:
     from ..engine.connection import Connection
+    from ..schema.explanation import Explanation
     from ..schema.request import Answer, Refused, Request, Selection, TreeQuery
     from .options import StoreOptions
 
@@ -96,23 +98,47 @@ def report(refused: Sequence[Refused], warnings: Sequence[str]) -> None:
 
 
 def ask(connection: Connection, request: Request, aggregate: str | None = None) -> Answer:
-    """Ask, and show the notes. Gauges are averaged unless an `aggregate` or differences are asked for."""
-    database = connection.database
+    """Ask, and show the notes. Gauges are averaged unless an `aggregate` or differences are asked for.
+
+    With `--explain`, shows what answering read, and ends the command.
+    """
     if aggregate is not None or any(tree.delta for tree in _trees(request)):
-        answer = database.ask(request)
-        notes(answer.notes)
-        return answer
+        return ask_plainly(connection, request)
     # A type is resolved by the database, so a guess comes first and a second question only when it was wrong.
     guessed = _named_like_gauge(request)
-    answer = database.ask(_averaged(request) if guessed else request)
+    answer = _put(connection, _averaged(request) if guessed else request)
     gauge = _is_gauge(answer.profile_type)
     if gauge != guessed:
-        answer = database.ask(_averaged(request) if gauge else request)
+        answer = _put(connection, _averaged(request) if gauge else request)
     notes(answer.notes)
+    _end_if_explained(answer)
     if gauge:
         kind = answer.profile_type.split(":")[1]
         note(f"{kind} is a gauge: averaged over the profiles of each series; --aggregate sum adds them up")
     return answer
+
+
+def ask_plainly(connection: Connection, request: Request) -> Answer:
+    """As `ask`, with no aggregate but what the request says."""
+    answer = _put(connection, request)
+    notes(answer.notes)
+    _end_if_explained(answer)
+    return answer
+
+
+def _put(connection: Connection, request: Request) -> Answer:
+    if not is_explaining():
+        return connection.database.ask(request)
+    from ..schema.request import ExplainRequest
+
+    return connection.database.ask(ExplainRequest(request))
+
+
+def _end_if_explained(answer: Answer) -> None:
+    if is_explaining():
+        write_explanation(cast("Explanation", answer))
+        context = click.get_current_context()
+        context.exit(context.meta.get(EXIT_CODE, 0))
 
 
 def _is_gauge(profile_type: str) -> bool:

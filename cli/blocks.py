@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from .asking import EXIT_CODE, existing_store, opened
+from .asking import EXIT_CODE, existing_store, opened, start_engine
 from .options import OutputOptions, StoreOptions, format_option, only_store_options, output_options
 from .output import Shown, write_json, write_table
 from .progress import progress_bar
@@ -16,6 +17,7 @@ from .values import format_second, format_value
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ..engine.compaction.upgrade import Upgraded
     from ..engine.inspection import Inspection
     from ..engine.upkeep import Upkeep
     from ..schema.block import BlockMeta
@@ -221,6 +223,84 @@ def sweep_blocks(yes: bool, older: str, store: StoreOptions, output: OutputOptio
 command.add_command(quarantine_blocks)
 
 
+@command.command("upgrade")
+@click.option("--yes", is_flag=True, help="Do it; without, only show which blocks would be rewritten.")
+@only_store_options
+@output_options()
+def upgrade_blocks(yes: bool, store: StoreOptions, output: OutputOptions) -> None:
+    """Rewrite blocks of older format versions as the newest has them; those of level 1 and up get rollups.
+
+    Older versions are read as they are: nothing needs this but speed. Every profile is added up on the way, and each
+    block is one commit, so that it may be stopped and run again. A block that does not hold is told, left alone, and
+    makes the exit code 1.
+
+    \b
+    Example:
+      flameduck blocks upgrade
+      flameduck blocks upgrade --yes
+    """
+    from contextlib import closing
+
+    from ..engine.compaction.upgrade import Upgraded, old_blocks, upgrade
+    from ..engine.embedded import open_embedded
+    from ..engine.settings import load_settings
+
+    start_engine()
+    database = open_embedded(existing_store(store.store), store.tenant, load_settings())
+    with closing(database):
+        old = old_blocks(database.blocks)
+        done = [] if yes else [Upgraded(meta) for meta in old]
+        with progress_bar("upgrade", len(old)) as progress:
+            for one in upgrade(database.blocks, old) if yes else ():
+                done.append(one)
+                if progress:
+                    progress(len(done))
+    if any(one.problem for one in done):
+        click.get_current_context().meta[EXIT_CODE] = 1
+    write_table(_upgraded_table(done), output, lambda table: _show_upgraded(table, yes))
+    if done and not yes:
+        click.echo("nothing was rewritten: --yes does it", err=True)
+
+
+def _upgraded_table(done: Sequence[Upgraded]) -> pa.Table:
+    import pyarrow as pa
+
+    made = [one.made for one in done]
+    return pa.table(
+        {
+            "ulid": pa.array([one.old.ulid for one in done], pa.string()),
+            "version": pa.array([one.old.version for one in done], pa.int64()),
+            "level": pa.array([one.old.level for one in done], pa.int64()),
+            "profiles": pa.array([one.old.profiles for one in done], pa.int64()),
+            "size_bytes": pa.array([one.old.size_bytes for one in done], pa.int64()),
+            "became": pa.array([meta.ulid if meta else None for meta in made], pa.string()),
+            "became_version": pa.array([meta.version if meta else None for meta in made], pa.int64()),
+            "became_size_bytes": pa.array([meta.size_bytes if meta else None for meta in made], pa.int64()),
+            "problem": pa.array([one.problem for one in done], pa.string()),
+        }
+    )
+
+
+def _show_upgraded(table: pa.Table, acted: bool) -> Shown:
+    def verdict(row: dict[str, Any]) -> str:
+        if row["became"]:
+            size = format_value(row["became_size_bytes"], "bytes")
+            return f"{row['became']}, version {row['became_version']}, {size}"
+        return row["problem"] or ("replaced by another process" if acted else "to be rewritten")
+
+    rows = [
+        [
+            row["ulid"],
+            str(row["version"]),
+            f"{row['profiles']:,}",
+            format_value(row["size_bytes"], "bytes"),
+            verdict(row),
+        ]
+        for row in table.to_pylist()
+    ]
+    return Shown(["ulid", "version", "profiles", "size", "became"], rows, [False, True, True, True, False])
+
+
 def _upkeep(store: StoreOptions) -> Upkeep:
     from ..engine.upkeep import Upkeep
 
@@ -319,6 +399,8 @@ def _describe(meta: BlockMeta) -> list[str]:
         name = f"{part.service_name or '(no service)'} {part.name}"
         lines.append(f"  {part.part} {name}: {profiles:,} profiles, {samples:,} samples")
         lines += [f"      {profile_type}" for profile_type in part.profile_types]
+    for rollup in meta.rollups:
+        lines.append(f"{rollup.name}: {rollup.rows:,} rows of {len(rollup.parts):,} parts")
     lines.append("files:")
     for name, file in sorted(meta.files.items()):
         lines.append(f"  {name}: {format_value(file.size_bytes, 'bytes')}, xxh3 {file.checksum}")

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from .asking import opened
+from .asking import ask_plainly, opened
+from .explained import explain_option
 from .options import OutputOptions, SelectOptions, StoreOptions, output_options, select_options, store_options
-from .output import notes, write_table
+from .output import write_table
 
 if TYPE_CHECKING:
     from ..schema.request import Request, Rows, Selection
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--name", metavar="LABEL", help="The values of this label.")
 @click.option("--sets", is_flag=True, help="Whole label sets.")
 @click.option("--by", multiple=True, metavar="LABEL", help="Label sets, of these labels only.")
+@explain_option
 @output_options()
 def command(store: StoreOptions, select: SelectOptions, output: OutputOptions, **what: Any) -> None:
     """Label names, the values of one, or the distinct label sets. JSON is a list of strings, or of objects.
@@ -31,8 +33,7 @@ def command(store: StoreOptions, select: SelectOptions, output: OutputOptions, *
       flameduck labels --by service_name --by region
     """
     with opened(store) as connection:
-        answer = cast("Rows", connection.database.ask(_request(select.selection(), what)))
-    notes(answer.notes)
+        answer = cast("Rows", ask_plainly(connection, _request(select.selection(), what)))
     column = answer.table.column_names[0]
     write_table(answer.table, output, shape=lambda row: row[column])
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .explained import explain_option
+
 if TYPE_CHECKING:
     from ..schema.request import Selection, TreeQuery
 
@@ -229,11 +231,12 @@ class Question:
 
 
 def question_options(command: _Command) -> _Command:
-    """FILES, --store and the rest that say what a question is about, as one `Question`."""
+    """FILES, --store and the rest that say what a question is about, as one `Question`; --explain."""
 
     @store_options
     @select_options
     @tree_options
+    @explain_option
     @functools.wraps(command)
     def wrapper(store: StoreOptions, select: SelectOptions, tree: TreeOptions, **values: Any) -> Any:
         return command(question=Question(store, select, tree), **values)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from .asking import opened
+from .asking import ask_plainly, opened
+from .explained import explain_option
 from .options import (
     OutputOptions,
     SelectOptions,
@@ -16,7 +17,7 @@ from .options import (
     select_options,
     store_options,
 )
-from .output import Shown, notes, write_table
+from .output import Shown, write_table
 from .values import format_second, format_value, unit_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @store_options
 @select_options
 @limit_option(50)
+@explain_option
 @output_options()
 def command(store: StoreOptions, select: SelectOptions, limit: int, output: OutputOptions) -> None:
     """The single profiles that match, newest first.
@@ -41,8 +43,7 @@ def command(store: StoreOptions, select: SelectOptions, limit: int, output: Outp
     from ..schema.request import ProfilesRequest
 
     with opened(store) as connection:
-        answer = cast("Rows", connection.database.ask(ProfilesRequest(select.selection(), limit)))
-    notes(answer.notes)
+        answer = cast("Rows", ask_plainly(connection, ProfilesRequest(select.selection(), limit)))
     write_table(answer.table, output, _show)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from .asking import ask, opened
+from .explained import explain_option
 from .options import (
     OutputOptions,
     SelectOptions,
@@ -42,6 +43,7 @@ GRAPH_WIDTH = 40
 @click.option("--aggregate", type=click.Choice(("sum", "avg")), help="Over the profiles of a bucket.")
 @limit_option(0)
 @executor_option("reads the blocks")
+@explain_option
 @output_options()
 def command(store: StoreOptions, select: SelectOptions, output: OutputOptions, **how: Any) -> None:
     """Totals in time: a line a group for people, a row a point (labels, ts, value) for programs.

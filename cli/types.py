@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from .asking import opened
+from .asking import ask_plainly, opened
+from .explained import explain_option
 from .options import OutputOptions, SelectOptions, StoreOptions, output_options, select_options, store_options
-from .output import notes, write_table
+from .output import write_table
 
 if TYPE_CHECKING:
     from ..schema.request import Rows
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @store_options
 @select_options
+@explain_option
 @output_options()
 def command(store: StoreOptions, select: SelectOptions, output: OutputOptions) -> None:
     """The profile types that are there: what --type takes. JSON is a list of ids.
@@ -29,6 +31,5 @@ def command(store: StoreOptions, select: SelectOptions, output: OutputOptions) -
     from ..schema.request import ProfileTypesRequest
 
     with opened(store) as connection:
-        answer = cast("Rows", connection.database.ask(ProfileTypesRequest(select.selection())))
-    notes(answer.notes)
+        answer = cast("Rows", ask_plainly(connection, ProfileTypesRequest(select.selection())))
     write_table(answer.table, output, shape=lambda row: row["profile_type"])

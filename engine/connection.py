@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, Unpack, cast
+from typing import Any, Literal, Self, Unpack, cast
 
 from ..schema.errors import RequestError
+from ..schema.explanation import Explanation
 from ..schema.profile import Upload
 from ..schema.request import (
     DEFAULT_MAX_NODES,
@@ -41,6 +42,7 @@ from ..schema.request import (
     TreeRequest,
 )
 from ..schema.times import parse_duration_ns
+from .explaining import Explained, ExplainingDatabase
 from .keywords import (
     DiffKeywords,
     IngestKeywords,
@@ -55,6 +57,25 @@ from .keywords import (
 from .opening import open_database, open_sides
 from .results import FlamegraphView, SqlResult, format_of_path
 from .uploads import Pathish, UploadOptions, Uploads, What
+
+ASKING = (
+    "flamegraph",
+    "top",
+    "tree",
+    "lines",
+    "callers",
+    "callees",
+    "diff",
+    "diff_top",
+    "series",
+    "profiles",
+    "label_names",
+    "label_values",
+    "series_labels",
+    "profile_types",
+    "export",
+)
+"""The methods of a `Connection` that can be explained."""
 
 
 def open_connection(
@@ -266,6 +287,20 @@ class Connection:
         if path is not None:
             Path(path).write_bytes(data)
         return data
+
+    def explain(self, method: str, *arguments: Any, **said: Any) -> Explanation:
+        """What a question reads, and why: `db.explain("top", '{service_name="cart"}', type="cpu")`.
+
+        `method` is the name of one that asks (`ASKING`), the rest is what it takes. The question is
+        answered, and the answer dropped. Raises `RequestError` for another name.
+        """
+        if method not in ASKING:
+            raise RequestError(f"{method!r} cannot be explained: expected one of {', '.join(ASKING)}")
+        try:
+            getattr(Connection(ExplainingDatabase(self.database)), method)(*arguments, **said)
+        except Explained as explained:
+            return explained.explanation
+        raise RequestError(f"{method!r} asked nothing")
 
     def _rows(self, request: Request) -> SqlResult:
         answer = cast(Rows, self.database.ask(request))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from threading import Lock
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -166,6 +166,18 @@ class Session:
         finally:
             for name in tables:
                 self._cursor.unregister(name)
+
+    def measure(self) -> None:
+        """Let DuckDB count what the queries of this session scan."""
+        self._cursor.execute("PRAGMA enable_profiling = 'no_output'")
+
+    def measured(self) -> tuple[int, int]:
+        """How many rows and bytes of files the last query scanned, after `measure`."""
+        profile = json.loads(self._cursor.get_profiling_information(format="json"))
+        scans = [node for node in _nodes(profile["operator"]) if node["type"] == "TABLE_SCAN"]
+        return sum(int(one.get("rows_scanned", 0)) for one in scans), sum(
+            int(one.get("bytes_scanned", 0)) for one in scans
+        )
 
     def answer(
         self,
@@ -354,6 +366,13 @@ def _operators(plan: object) -> Iterator[str]:
     elif isinstance(plan, dict):
         yield str(plan.get("name", ""))
         yield from _operators(plan.get("children", []))
+
+
+def _nodes(tree: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    """The operators of a profile, from the top down."""
+    for node in tree:
+        yield node
+        yield from _nodes(node.get("children", ()))
 
 
 def _kind(statement: duckdb.Statement) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..schema.errors import InputError, RequestError
+from ..schema.explanation import Explanation
 from ..schema.profile import Upload
 from ..schema.request import (
     DEFAULT_INGEST,
@@ -19,6 +21,7 @@ from ..schema.request import (
     BlocksRequest,
     DiffRequest,
     DiffTopRequest,
+    ExplainRequest,
     ExportRequest,
     IngestOptions,
     IngestReport,
@@ -33,6 +36,7 @@ from .query.opened import OpenBlock
 from .query.overlay import Overlays
 from .query.run import answer
 from .query.snapshot import Snapshot
+from .query.watch import Collector
 from .settings import Settings
 from .storage.blocks import MemoryBlock
 from .storage.builder import BlockBuilder
@@ -75,6 +79,8 @@ class Engine:
 
     def ask(self, request: Request) -> Answer:
         """Answer a request. Raises `RequestError` or `StorageError`."""
+        if isinstance(request, ExplainRequest):
+            return self._explain(request.request)
         if isinstance(request, BlocksRequest):
             return Rows(_block_rows(self._listed(), self._set_aside()))
         return answer(self._snapshot(*time_hull(request)), request)
@@ -86,6 +92,17 @@ class Engine:
     def _set_aside(self) -> Mapping[str, QuarantinedBlock]:
         """The blocks that are known to be corrupt."""
         return {}
+
+    def _explain(self, request: Request) -> Explanation:
+        if isinstance(request, ExplainRequest | BlocksRequest):
+            raise RequestError(f"{type(request).__name__} reads nothing that could be explained")
+        collector = Collector()
+        collector.phase("open")
+        snapshot = self._snapshot(*time_hull(request))
+        watched = replace(snapshot, blocks=collector.over(snapshot.blocks), watch=collector)
+        answered = answer(watched, request)
+        found = collector.explanation(snapshot.version, snapshot.live, snapshot.blocks)
+        return replace(found, profile_type=answered.profile_type, notes=answered.notes)
 
     def sql(self, request: SqlRequest) -> pa.Table:
         """Run one SQL query over the documented views. Raises `InvalidSql`."""
@@ -116,6 +133,7 @@ class StoreDatabase(Engine):
             state.version,
             overlays=self._overlays,
             elsewhere=self._elsewhere,
+            live=len(state.blocks),
         )
 
     def _listed(self) -> Iterable[BlockMeta | BlockEntry]:

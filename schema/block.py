@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .errors import CorruptBlock
-from .tables import FORMAT_VERSION
+from .tables import FORMAT_VERSION, ROLLUP_WIDTHS_NS
 
 _RANGES = ("profiles", "samples", "stacks", "stacktraces", "frames", "series")
 """The fields of a part that are row ranges."""
@@ -48,6 +48,24 @@ class PartMeta:
 
 
 @dataclass(frozen=True)
+class RollupMeta:
+    """One rollup of a block: the width of its buckets, its rows, and which of these each part has.
+
+    `parts` lists (part, first row, one after the last) in order. A part that is not in it has no rollup, and is read
+    from its samples.
+    """
+
+    name: str
+    width_ns: int
+    rows: int
+    parts: tuple[tuple[int, int, int], ...]
+
+    def span(self, part: int) -> tuple[int, int] | None:
+        """The rows of a part, half open; None when it has no rollup."""
+        return next(((first, last) for number, first, last in self.parts if number == part), None)
+
+
+@dataclass(frozen=True)
 class BlockMeta:
     """`meta.json`. `block` is the low 64 bits of the ULID: the constant of the `block` columns.
 
@@ -68,6 +86,7 @@ class BlockMeta:
     parents: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     sample_extras: tuple[str, ...] = ()
+    rollups: tuple[RollupMeta, ...] = ()
     version: int = FORMAT_VERSION
     size_bytes: int = field(default=0)
 
@@ -98,6 +117,7 @@ def block_from_json(data: bytes, origin: str) -> BlockMeta:
         fields["files"] = {name: FileMeta(**meta) for name, meta in fields["files"].items()}
         for name in ("parents", "sources", "sample_extras"):
             fields[name] = tuple(fields[name])
+        fields["rollups"] = tuple(_rollup(rollup, fields["files"]) for rollup in fields.get("rollups", ()))
         meta = BlockMeta(**fields)
         _check(meta)
         return meta
@@ -134,3 +154,15 @@ def _part(fields: dict[str, Any]) -> PartMeta:
     for key, value in fields.items():
         values[key] = tuple(value) if isinstance(value, list) else value
     return PartMeta(**values)
+
+
+def _rollup(fields: dict[str, Any], files: Mapping[str, FileMeta]) -> RollupMeta:
+    """Raises `ValueError` for one that no reader could use: nothing would be found where there is much."""
+    rollup = RollupMeta(
+        **fields | {"parts": tuple((part, first, last) for part, first, last in fields["parts"])}
+    )
+    if ROLLUP_WIDTHS_NS.get(rollup.name) != rollup.width_ns:
+        raise ValueError(f"rollup {rollup.name!r} of {rollup.width_ns} ns is not known")
+    if f"{rollup.name}.parquet" not in files:
+        raise ValueError(f"rollup {rollup.name!r} has no file")
+    return rollup

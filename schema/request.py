@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import pyarrow as pa
 
+from .explanation import Explanation
 from .profile import Upload
 
 Granularity = Literal["function", "line", "file", "mapping", "address", "source"]
@@ -248,6 +249,13 @@ class ExportRequest:
     sandwich: SandwichRequest | None = None
 
 
+@dataclass(frozen=True)
+class ExplainRequest:
+    """What answering another request reads, and why; it is answered, and its answer dropped. Answer: `Explanation`."""
+
+    request: Request
+
+
 Request = (
     FlamegraphRequest
     | DiffRequest
@@ -265,6 +273,7 @@ Request = (
     | ProfileTypesRequest
     | BlocksRequest
     | ExportRequest
+    | ExplainRequest
 )
 
 
@@ -315,7 +324,7 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
-Answer = Flamegraph | FlamegraphDiff | Rows | Exported
+Answer = Flamegraph | FlamegraphDiff | Rows | Exported | Explanation
 
 
 @dataclass(frozen=True)

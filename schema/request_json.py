@@ -13,10 +13,14 @@ import msgspec
 import pyarrow as pa
 
 from .errors import RequestError
-from .request import Answer, Exported, Flamegraph, FlamegraphDiff, Request, Rows
+from .explanation import Explanation
+from .request import Answer, ExplainRequest, Exported, Flamegraph, FlamegraphDiff, Request, Rows
 
-_REQUESTS: Mapping[str, type] = {kind.__name__: kind for kind in get_args(Request)}
-REQUEST_KINDS = tuple(_REQUESTS)
+_EXPLAIN = ExplainRequest.__name__
+_REQUESTS: Mapping[str, type] = {
+    kind.__name__: kind for kind in get_args(Request) if kind is not ExplainRequest
+}
+REQUEST_KINDS = (*_REQUESTS, _EXPLAIN)
 """What the field `kind` of a request may be."""
 _GRAPHS: Mapping[str, type] = {kind.__name__: kind for kind in (Flamegraph, FlamegraphDiff)}
 
@@ -28,20 +32,34 @@ NOTES_HEADER = "flameduck-notes"
 
 def request_to_json(request: Request) -> bytes:
     """The bytes of a request."""
-    return json.dumps({"kind": type(request).__name__, "request": msgspec.to_builtins(request)}).encode()
+    return json.dumps(_document(request)).encode()
+
+
+def _document(request: Request) -> dict[str, Any]:
+    """A request that is to be explained stands in its explanation's as it would stand alone."""
+    inner = (
+        _document(request.request) if isinstance(request, ExplainRequest) else msgspec.to_builtins(request)
+    )
+    return {"kind": type(request).__name__, "request": inner}
 
 
 def request_from_json(raw: bytes) -> Request:
     """The request in some bytes. Raises `RequestError` that names the field."""
     try:
         document = msgspec.json.decode(raw)
-        kind = _REQUESTS.get(document["kind"])
-        if kind is None:
-            raise RequestError(f"kind {document['kind']!r}: expected one of {', '.join(_REQUESTS)}")
-        found: Request = msgspec.convert(document["request"], kind)
-        return found
+        if document["kind"] == _EXPLAIN:
+            return ExplainRequest(_request(document["request"]))
+        return _request(document)
     except (msgspec.MsgspecError, KeyError, TypeError, RecursionError) as error:
         raise RequestError(f"not a request: {error}") from None
+
+
+def _request(document: Any) -> Request:
+    kind = _REQUESTS.get(document["kind"])
+    if kind is None:
+        raise RequestError(f"kind {document['kind']!r}: expected one of {', '.join(REQUEST_KINDS)}")
+    found: Request = msgspec.convert(document["request"], kind)
+    return found
 
 
 def answer_to_wire(answer: Answer) -> tuple[bytes, Mapping[str, str]]:
@@ -51,6 +69,11 @@ def answer_to_wire(answer: Answer) -> tuple[bytes, Mapping[str, str]]:
         return answer.data, headers | {"content-type": answer.media_type, "flameduck-kind": "Exported"}
     if isinstance(answer, Rows):
         return table_to_arrow(answer.table), headers | {"content-type": ARROW_TYPE, "flameduck-kind": "Rows"}
+    if isinstance(answer, Explanation):
+        return msgspec.json.encode(answer), headers | {
+            "content-type": JSON_TYPE,
+            "flameduck-kind": "Explanation",
+        }
     body = {"names": list(answer.names), "levels": [list(level) for level in answer.levels]}
     for name in ("total", "max_self", "left_ticks", "right_ticks"):
         if hasattr(answer, name):
@@ -69,10 +92,12 @@ def answer_from_wire(body: bytes, headers: Mapping[str, str]) -> Answer:
             return Exported(body, headers.get("content-type", ""), profile_type, notes)
         if kind == "Rows":
             return Rows(table_from_arrow(body), profile_type, notes)
+        if kind == "Explanation":
+            return msgspec.json.decode(body, type=Explanation)
         fields: dict[str, Any] = json.loads(body)
         graph: Answer = _GRAPHS[kind](**fields, profile_type=profile_type, notes=notes)
         return graph
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
         raise RequestError(f"not an answer of a flameduck server: {error}") from None
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-FORMAT_VERSION = 1
-"""Written into every meta.json; readers accept this and older ones."""
+FORMAT_VERSION = 2
+"""Written into every meta.json; readers accept this and older ones. 1 had no rollups."""
 
 _ID = pa.uint32()
 _HASH = pa.uint64()
@@ -145,3 +145,25 @@ TABLES: dict[str, pa.Schema] = {
     "labelsets": LABELSETS,
 }
 """Every table of a block; the file is `<name>.parquet`. `labelsets` is left out when there are none."""
+
+ROLLUP = pa.schema(
+    [
+        _BLOCK,
+        ("part", _ID),
+        ("type", pa.uint16()),
+        ("bucket", pa.int64()),
+        ("stack", _ID),
+        ("value", pa.int64()),
+    ]
+)
+"""The samples of all series of one part and type added up by stack and bucket, which is the time where that begins.
+
+`type` is that of `index`. Sorted by part, type, bucket and stack. A sum of zero has its row: what has samples has rows
+here.
+"""
+
+ROLLUP_WIDTHS_NS: dict[str, int] = {"rollup_5m": 300 * 10**9, "rollup_1h": 3600 * 10**9}
+"""The tables with the columns of `ROLLUP` and the width of their buckets, each a multiple of the one before.
+
+Buckets are aligned to 1970: `[k * width, (k + 1) * width)`. Which parts of a block have rows in one, `meta.json` says.
+"""

@@ -34,6 +34,7 @@ from ..storage.table_files import TableWriter
 from ..trie import offsets_of
 from .ahead import AheadBlock, one_ahead
 from .part import PartInput, PartMerge
+from .rollup import write_rollups
 from .unpack import unpack_symbols
 
 IntArray = npt.NDArray[np.int64]
@@ -56,7 +57,8 @@ def merge_into(directory: Path, blocks: Sequence[OpenBlock], origin: BlockOrigin
             }
             for number, part in enumerate(one_ahead(merge.parts())):
                 merge.write_part(number, part, writers)
-            return merge.finish(writers)
+            meta = merge.finish(writers)
+        return write_rollups(directory, meta) if origin.level else meta
     except OSError as error:
         raise Unavailable(f"{directory}: {error.strerror or error}") from None
 

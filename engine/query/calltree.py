@@ -109,6 +109,8 @@ def join_nodes(left: pa.Table, right: pa.Table) -> pa.Table:
 
 def rescaled(nodes: pa.Table, own_name: str, total_name: str, factor: float) -> pa.Table:
     """Values times `factor`, rounded where they are made, so that totals still are sums of selfs."""
+    if not len(nodes):
+        return nodes
     own = pa.array(np.rint(nodes.column(own_name).to_numpy() * factor).astype(np.int64))
     scaled = nodes.set_column(nodes.column_names.index(own_name), own_name, own)
     tree = order_nodes(scaled.append_column("row", pa.array(np.arange(len(nodes)))), (own_name, "row"))

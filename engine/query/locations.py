@@ -20,6 +20,7 @@ from ..trie import Ragged, offsets_of
 from .opened import OpenBlock
 from .picked import picked_rows
 from .plan import BlockScan
+from .rollups import LABELLED
 from .sample_labels import label_columns, labels_of
 from .snapshot import Resolved, Snapshot
 from .stack_totals import StackTotals, expand_ranges, sums_of
@@ -38,6 +39,7 @@ def gather_locations(
         for profile_type, resolved in by_type
         for scan in resolved.plan.scans
     ]
+    snapshot.watch.phase("shape")
     merged = merge_location_partials(partials)
     scale = by_type[0][1].weights.scale if by_type else 1
     if scale == 1:
@@ -62,6 +64,7 @@ def _block_partial(
 ) -> LocationPartial:
     block = snapshot.blocks[scan.ulid]
     if labels and block.meta.sample_extras:
+        snapshot.watch.from_samples(scan, LABELLED)
         rows = _labelled_rows(snapshot, block, scan, resolved)
     else:
         rows = _summed_rows(snapshot.source.part_totals(block, scan, resolved.plan, resolved.weights))

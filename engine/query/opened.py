@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from copy import copy
+from dataclasses import dataclass, field, fields, is_dataclass
 from threading import RLock
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +35,12 @@ class SeriesIndex:
     min_ts: IntArray
     max_ts: IntArray
     profile_type: pa.Array
+    type: IntArray
+    profiles: IntArray
 
     def choose(self, matchers: Sequence[Matcher], start_ns: int | None, end_ns: int | None) -> IntArray:
         """Series that satisfy all matchers and have profiles between `start_ns` and `end_ns`."""
-        keep = self.table.column("profiles").to_numpy() > 0
+        keep = self.profiles > 0
         if start_ns is not None:
             keep &= self.max_ts >= start_ns
         if end_ns is not None:
@@ -99,6 +102,27 @@ class Symbols:
     mapping_filename: pa.Array
 
 
+@dataclass(frozen=True)
+class RollupRuns:
+    """The buckets of one part in a rollup, in stored order: `first` has the first row of each, and the end of all."""
+
+    type: IntArray
+    bucket: IntArray
+    first: IntArray
+
+
+NoteRead = Callable[[str, int, int], None]
+"""Takes the table that was read, the rows, and the bytes of its file."""
+
+
+@dataclass
+class _Held:
+    """The pieces that were read of a block, and their size."""
+
+    pieces: dict[tuple[str, int], Any] = field(default_factory=dict)
+    size_bytes: int = 0
+
+
 class OpenBlock:
     """One block and what was read of it, `held_bytes` in all. Safe for several threads.
 
@@ -108,8 +132,20 @@ class OpenBlock:
     def __init__(self, block: Block) -> None:
         self.block = block
         self._lock = RLock()
-        self._pieces: dict[tuple[str, int], Any] = {}
-        self.held_bytes = 0
+        self._held = _Held()
+        self.note_read: NoteRead | None = None
+        """Told of what is read around the block, where somebody asks."""
+
+    @property
+    def held_bytes(self) -> int:
+        """The size of what was read and is kept."""
+        return self._held.size_bytes
+
+    def watched(self, block: Block, note_read: NoteRead) -> Self:
+        """The same open block, for one question whose reads go through `block` and are told. What is kept is shared."""
+        view = copy(self)
+        view.block, view.note_read = block, note_read
+        return view
 
     @property
     def meta(self) -> BlockMeta:
@@ -123,10 +159,10 @@ class OpenBlock:
 
     def _once(self, kind: str, part: int, read: Callable[[], Any]) -> Any:
         with self._lock:
-            if (kind, part) not in self._pieces:
-                self._pieces[kind, part] = piece = read()
-                self.held_bytes += _size_bytes(piece)
-            return self._pieces[kind, part]
+            if (kind, part) not in self._held.pieces:
+                self._held.pieces[kind, part] = piece = read()
+                self._held.size_bytes += _size_bytes(piece)
+            return self._held.pieces[kind, part]
 
     @property
     def index(self) -> SeriesIndex:
@@ -185,10 +221,25 @@ class OpenBlock:
             keep &= every.ts < end_ns
         return every.take(keep)
 
+    def rollup_runs(self, rollup: str, part: int) -> RollupRuns:
+        """Where the buckets of a part are in a rollup that it has. Raises `CorruptBlock`."""
+        runs: RollupRuns = self._once(rollup, part, lambda: self._read_rollup_runs(rollup, part))
+        return runs
+
+    def _read_rollup_runs(self, rollup: str, part: int) -> RollupRuns:
+        (span,) = (one.span(part) for one in self.meta.rollups if one.name == rollup)
+        table = self.block.table(rollup, ["type", "bucket"], span)
+        kind, bucket = (table.column(name).to_numpy().astype(np.int64) for name in ("type", "bucket"))
+        is_new = (kind[1:] != kind[:-1]) | (bucket[1:] != bucket[:-1])
+        first = np.flatnonzero(np.append(True, is_new)[: len(kind)])
+        start = span[0] if span else 0
+        return RollupRuns(kind[first], bucket[first], np.append(first, len(kind)) + start)
+
     def _read_index(self) -> SeriesIndex:
         columns = [
             "part",
             "series_id",
+            "type",
             "service_name",
             "profile_type",
             "labels",
@@ -205,6 +256,7 @@ class OpenBlock:
             pc.fill_null(table.column("min_ts"), 0).to_numpy(),
             pc.fill_null(table.column("max_ts"), 0).to_numpy(),
             table.column("profile_type").combine_chunks(),
+            *(table.column(name).to_numpy().astype(np.int64) for name in ("type", "profiles")),
         )
 
     def _read_profiles(self) -> ProfileRows:

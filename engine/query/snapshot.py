@@ -22,6 +22,7 @@ from .picked import picked_by
 from .picked_profiles import only_profiles
 from .plan import BlockScan, Plan, SeriesSpan, copies, overlapping_series, scan_of
 from .source import BlockSource, Weights
+from .watch import SERIES, SERVICE, UNWATCHED, Watch
 
 IntArray = npt.NDArray[np.int64]
 
@@ -35,7 +36,8 @@ class Snapshot:
 
     `database` gives the DuckDB to read with, which is made on first use. `default_type` is the type of a
     question that names none, where there is one: a single file's own choice. `overlays` is best shared by
-    the snapshots of one store. `elsewhere` is who adds up what is in the blocks, if that is not this process.
+    the snapshots of one store. `elsewhere` is who adds up what is in the blocks, if that is not this process. `live` is
+    how many blocks the catalog names, in the range or not; `watch` is told what is read.
     """
 
     blocks: Mapping[str, OpenBlock]
@@ -44,13 +46,15 @@ class Snapshot:
     default_type: str = ""
     overlays: Overlays = field(default_factory=Overlays)
     elsewhere: Elsewhere | None = None
+    live: int = 0
+    watch: Watch = UNWATCHED
 
     @property
     def source(self) -> BlockSource:
         """The blocks, as something that can be asked."""
         if self.elsewhere is not None:
             return ExecutedSource(self.blocks, self.database, self.overlays, self.elsewhere)
-        return BlockSource(self.blocks, self.database, self.overlays)
+        return BlockSource(self.blocks, self.database, self.overlays, self.watch)
 
 
 @dataclass(frozen=True)
@@ -67,22 +71,28 @@ def resolve(snapshot: Snapshot, selection: Selection) -> Resolved:
 
     Raises `InvalidSelector`, and `UnknownType` when the type is not the only one that fits.
     """
+    snapshot.watch.phase("select")
     matchers = parse_selector(selection.selector)
     chosen = choose_series(snapshot, matchers, selection)
     profile_type, notes = _pick_type(snapshot, selection, known_types(snapshot, chosen))
     plan = plan_of(snapshot, selection, of_type(snapshot, chosen, profile_type), profile_type)
-    return Resolved(plan, _weights(snapshot, plan, selection), notes)
+    weights = _weights(snapshot, plan, selection)
+    snapshot.watch.phase("read")
+    return Resolved(plan, weights, notes)
 
 
 def resolve_all_types(snapshot: Snapshot, selection: Selection) -> Resolved:
     """As `resolve`, without narrowing to one type when the selection names none."""
+    snapshot.watch.phase("select")
     chosen = choose_series(snapshot, parse_selector(selection.selector), selection)
     profile_type = ""
     if selection.profile_type:
         profile_type = resolve_profile_type(selection.profile_type, known_types(snapshot, chosen))
         chosen = of_type(snapshot, chosen, profile_type)
     plan = plan_of(snapshot, selection, chosen, profile_type)
-    return Resolved(plan, _weights(snapshot, plan, selection))
+    weights = _weights(snapshot, plan, selection)
+    snapshot.watch.phase("read")
+    return Resolved(plan, weights)
 
 
 def _weights(snapshot: Snapshot, plan: Plan, selection: Selection) -> Weights:
@@ -100,10 +110,13 @@ def choose_series(
     chosen: dict[str, IntArray] = {}
     for ulid, block in snapshot.blocks.items():
         if not _may_hold(block.meta, matchers):
+            snapshot.watch.pruned(ulid, SERVICE)
             continue
         series = block.index.choose(matchers, selection.start_ns, selection.end_ns)
         if len(series):
             chosen[ulid] = series
+        else:
+            snapshot.watch.pruned(ulid, SERIES)
     return chosen
 
 
@@ -134,6 +147,8 @@ def of_type(snapshot: Snapshot, chosen: Mapping[str, IntArray], profile_type: st
         fits = series[matcher.mask(index.profile_type.take(series)).to_numpy(zero_copy_only=False)]
         if len(fits):
             kept[ulid] = fits
+        else:
+            snapshot.watch.pruned(ulid, SERIES)
     return kept
 
 
@@ -164,7 +179,9 @@ def plan_of(
         index = snapshot.blocks[ulid].index
         before = selection.start_ns is not None and bool((index.min_ts[series] < selection.start_ns).any())
         after = selection.end_ns is not None and bool((index.max_ts[series] >= selection.end_ns).any())
-        scans.append(scan_of(ulid, index.part[series], series, before or after))
+        scan = scan_of(ulid, index.part[series], series, before or after)
+        snapshot.watch.scanned(scan, index)
+        scans.append(scan)
     picked = picked_by(selection)
     return Plan(profile_type, selection.start_ns, selection.end_ns, tuple(scans), snapshot.version, picked)
 
@@ -179,4 +196,7 @@ def find_copies(snapshot: Snapshot, plan: Plan) -> Mapping[str, IntArray]:
             SeriesSpan(scan.ulid, index.series_id[series], index.min_ts[series], index.max_ts[series])
         )
     doubtful = overlapping_series(spans)
-    return copies(snapshot.source.keys(plan, doubtful)) if len(doubtful) else {}
+    found = copies(snapshot.source.keys(plan, doubtful)) if len(doubtful) else {}
+    for ulid, rows in found.items():
+        snapshot.watch.copies(ulid, len(rows))
+    return found

@@ -28,7 +28,9 @@ from .overlay import Overlays, PartValues, partial_of
 from .picked import picked_totals
 from .plan import BlockScan, Plan, ProfileKeys
 from .project import frames_of, surviving_nodes
+from .rollups import DIFFERENCES, LEFT_OUT, PICKED, WEIGHTED, Divided, divide, rollup_totals
 from .stack_totals import StackTotals, TimeRange, rows_totals, stack_totals
+from .watch import UNWATCHED, Watch
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -68,11 +70,16 @@ class BlockSource:
     """Blocks that this process can read."""
 
     def __init__(
-        self, blocks: Mapping[str, OpenBlock], database: Callable[[], DuckDB], overlays: Overlays
+        self,
+        blocks: Mapping[str, OpenBlock],
+        database: Callable[[], DuckDB],
+        overlays: Overlays,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self._blocks = blocks
         self._database = database
         self._overlays = overlays
+        self._watch = watch
 
     def keys(self, plan: Plan, series_id: U64Array) -> Sequence[ProfileKeys]:
         """The dedup keys of the plan's profiles in the given series, by block."""
@@ -114,6 +121,9 @@ class BlockSource:
         self, block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights
     ) -> list[StackTotals]:
         """Values by stack of each part of one block."""
+        reason = _why_no_rollup(scan, plan, weights)
+        if reason:
+            self._watch.from_samples(scan, reason)
         if plan.picked is not None:
             return picked_totals(block, _profile_ranges(block, scan, plan, weights), plan.picked)
         if weights.given is not None:
@@ -122,13 +132,32 @@ class BlockSource:
             rows, weight = weights.weighted.get(scan.ulid, (np.zeros(0, np.int64), np.zeros(0)))
             chosen = block.profile_ranges(rows)
             return rows_totals(block, *chosen, weight)
-        found = stack_totals(block, scan, TimeRange(plan.start_ns, plan.end_ns), self._database)
+        time = TimeRange(plan.start_ns, plan.end_ns)
         excluded = weights.excluded.get(scan.ulid)
         if excluded is None:
-            return found
+            return self._rolled_up(block, divide(block, scan, time))
+        found = stack_totals(block, scan, time, self._database)
         taken = rows_totals(block, *block.profile_ranges(excluded), np.ones(len(excluded)))
         negated = {t.part: t for t in taken}
         return [_minus(total, negated.get(total.part)) for total in found]
+
+    def _rolled_up(self, block: OpenBlock, divided: Divided) -> list[StackTotals]:
+        self._watch.divided(block.ulid, divided)
+        totals = [found for one in divided.rollups if len((found := rollup_totals(block, one)).stack)]
+        for scan, time in divided.samples:
+            totals += stack_totals(block, scan, time, self._database)
+        return totals
+
+
+def _why_no_rollup(scan: BlockScan, plan: Plan, weights: Weights) -> str:
+    """Why nothing of a block can be read from rollups; empty where that depends on the part."""
+    if plan.picked is not None:
+        return PICKED
+    if weights.given is not None:
+        return DIFFERENCES
+    if weights.weighted is not None:
+        return WEIGHTED
+    return LEFT_OUT if scan.ulid in weights.excluded else ""
 
 
 def _profile_ranges(

@@ -64,7 +64,11 @@ def stack_totals(
     totals: list[StackTotals] = []
     for query, parameters, tables in _queries(block, scan, time, path):
         with database().session() as session:
+            if block.note_read is not None:
+                session.measure()
             answer = session.arrow(query, parameters, tables)
+            if block.note_read is not None:
+                block.note_read("samples", *session.measured())
         totals += _by_part(answer, parameters.get("part"))
     return totals
 

@@ -48,6 +48,7 @@ def gather(snapshot: Snapshot, tree: TreeQuery) -> tuple[FunctionPartial, Resolv
     else:
         weights = weighted(snapshot, resolved, tree.aggregate)
     partial = snapshot.source.aggregate(resolved.plan, tree, weights)
+    snapshot.watch.phase("shape")
     if weights.scale != 1:
         partial = FunctionPartial(rescaled(partial.nodes, "self", "total", 1 / weights.scale))
     return partial, resolved

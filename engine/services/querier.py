@@ -102,7 +102,9 @@ class TenantDatabase(Engine):
         }
         found |= self.blocks.blocks(state, start_ns, end_ns)
         ordered = dict(sorted(found.items(), key=lambda item: (item[1].meta.min_ts, item[0])))
-        return Snapshot(ordered, self._shared_database, state.version, overlays=self._overlays)
+        return Snapshot(
+            ordered, self._shared_database, state.version, overlays=self._overlays, live=len(state.blocks)
+        )
 
     def _listed(self) -> Iterable[BlockMeta | BlockEntry]:
         listed: dict[str, BlockMeta | BlockEntry] = {

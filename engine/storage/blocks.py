@@ -123,18 +123,31 @@ class StoredBlock:
 
         path = self.path(name)
         if path is None or (rows is not None and rows[0] >= rows[1]):
-            return tables.TABLES[name].empty_table().select(list(columns))
+            return _schema(name).empty_table().select(list(columns))
         try:
             footer, starts = self._footer(name, path)
             file = pq.ParquetFile(path, metadata=footer)
             if rows is None:
                 return file.read(list(columns), use_threads=False)
-            first = max(int(np.searchsorted(starts, rows[0], side="right")) - 1, 0)
-            last = min(int(np.searchsorted(starts, rows[1], side="left")), footer.num_row_groups)
+            first, last = _row_groups(starts, rows)
             table = file.read_row_groups(list(range(first, last)), list(columns), use_threads=False)
             return table.slice(rows[0] - starts[first], rows[1] - rows[0])
         except (pa.ArrowInvalid, OSError) as error:
             raise CorruptBlock(f"block {self._meta.ulid}: {name}.parquet: {error}") from None
+
+    def read_bytes(self, name: str, columns: Sequence[str], rows: tuple[int, int] | None = None) -> int:
+        """The compressed size of what `table` reads of the file."""
+        path = self.path(name)
+        if path is None or (rows is not None and rows[0] >= rows[1]):
+            return 0
+        footer, starts = self._footer(name, path)
+        groups = range(*((0, footer.num_row_groups) if rows is None else _row_groups(starts, rows)))
+        chunks = (
+            footer.row_group(group).column(number) for group in groups for number in range(footer.num_columns)
+        )
+        return sum(
+            chunk.total_compressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns
+        )
 
     def part_table(self, name: str, columns: Sequence[str], part: int) -> pa.Table:
         """Columns of one part's rows of `stacks`, `stacktraces` or `frames`."""
@@ -171,6 +184,16 @@ class StoredBlock:
             )
         if told_rows is not None and rows != told_rows:
             raise CorruptBlock(f"block {self._meta.ulid}: {name}.parquet: {rows} rows instead of {told_rows}")
+
+
+def _row_groups(starts: Sequence[int], rows: tuple[int, int]) -> tuple[int, int]:
+    """The row groups, half open, that some rows are in; `starts` has the first row of each, and the end of all."""
+    first = max(int(np.searchsorted(starts, rows[0], side="right")) - 1, 0)
+    return first, min(int(np.searchsorted(starts, rows[1], side="left")), len(starts) - 1)
+
+
+def _schema(name: str) -> pa.Schema:
+    return tables.ROLLUP if name in tables.ROLLUP_WIDTHS_NS else tables.TABLES[name]
 
 
 def block_path(tenant: str, ulid: str, file_name: str) -> str:

@@ -1,4 +1,4 @@
-"""What must hold in a block beyond the checksums of its files: orders, ids in range, trees, sums, content hashes.
+"""What must hold in a block beyond the checksums of its files: orders, ids in range, trees, sums, content hashes, names.
 
 What does not hold is told in words that begin with the table. A check that needs what an earlier one found broken is
 left out.
@@ -18,6 +18,8 @@ from ...schema.block import PartMeta
 from ...schema.identity import NO_ID
 from ..trie import offsets_of
 from .blocks import Block
+from .name_invariants import Naming, broken_locations, broken_names
+from .rollup_invariants import broken_rollups
 from .sample_rows import id_words
 from .trie_invariants import broken_tries
 
@@ -51,12 +53,26 @@ def broken_invariants(block: Block) -> Iterator[str]:
         yield from broken
         if broken:
             return
-    yield from _symbols(block)
-    yield from _series(block)
-    yield from _profiles(block)
+    broken = list(_symbols(block))
+    yield from broken
+    naming = None if broken else Naming.of(block)
+    is_broken = bool(broken)
+    for problem in chain(_series(block), _profiles(block), _parts(block, naming)):
+        is_broken = True
+        yield problem
+    if not is_broken:
+        yield from broken_rollups(block)
+
+
+def _parts(block: Block, naming: Naming | None) -> Iterator[str]:
+    """What does not hold in single parts; without `naming`, names are left out."""
+    if naming is not None:
+        yield from broken_locations(naming)
     for part in block.meta.parts:
-        problems = chain(_samples(block, part), broken_tries(block, part))
-        yield from (f"{problem} in part {part.part}" for problem in problems)
+        broken = [*_samples(block, part), *broken_tries(block, part)]
+        if naming is not None and not broken:
+            broken += broken_names(block, part, naming)
+        yield from (f"{problem} in part {part.part}" for problem in broken)
 
 
 def _columns(block: Block) -> Iterator[str]:

@@ -217,7 +217,7 @@ def number_symbols(symbols: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table,
     """Functions, locations and mappings with dense ids, and what the tries need of them."""
     mappings, locations = symbols["mappings"], symbols["locations"]
     mapping_of = first_rows(mappings.column("mapping_id"), locations.column("mapping_id"))
-    display = _display_names(locations, mappings, mapping_of)
+    display = display_names(locations, mappings, mapping_of)
     functions, function_of = _number_functions(symbols["functions"], display)
     lines = locations.column("lines").combine_chunks()
     line_functions = lines.values.field("function_id")
@@ -246,7 +246,7 @@ def number_symbols(symbols: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table,
     return functions, stored_locations, stored_mappings, SymbolTables.of(functions, names, display, locations)
 
 
-def _display_names(locations: pa.Table, mappings: pa.Table, mapping_of: IntArray) -> pa.Array:
+def display_names(locations: pa.Table, mappings: pa.Table, mapping_of: IntArray) -> pa.Array:
     """What a location without lines is called: `[file]`, or `<unknown>`; null for the others."""
     bare = pc.equal(pc.list_value_length(locations.column("lines")), 0).combine_chunks()
     base = pc.replace_substring_regex(mappings.column("filename"), r"^.*/", "").combine_chunks()

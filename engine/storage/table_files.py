@@ -27,6 +27,8 @@ _DELTA = {
     "locations": ("location",),
     "functions": ("function",),
     "profiles": ("start",),
+    "rollup_5m": ("stack",),
+    "rollup_1h": ("stack",),
 }
 _PLAIN = {
     "profiles": ("profile_id", "upload_id"),

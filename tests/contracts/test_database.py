@@ -11,12 +11,14 @@ from flameduck.engine.client import ClientDatabase
 from flameduck.engine.embedded import open_embedded
 from flameduck.engine.settings import Settings
 from flameduck.schema.errors import InvalidSql, RequestError
+from flameduck.schema.explanation import Explanation
 from flameduck.schema.profile import Upload
 from flameduck.schema.request import (
     BlocksRequest,
     Database,
     DiffRequest,
     DiffTopRequest,
+    ExplainRequest,
     Exported,
     ExportRequest,
     Flamegraph,
@@ -150,3 +152,13 @@ def test_an_ingest_says_what_was_refused(database: Database) -> None:
 def test_the_same_again_adds_nothing(database: Database) -> None:
     database.ingest(uploads(0, 2))
     assert total(database) == made_total(range(COUNT))
+
+
+def test_a_question_is_explained_in_place_of_being_answered(database: Database) -> None:
+    found = database.ask(ExplainRequest(TopRequest(TreeQuery(ALL), 3)))
+    assert isinstance(found, Explanation)
+    assert found.profile_type == TYPE
+    assert sum(block.profiles for block in found.read) == COUNT
+    assert sum(one.rows for block in found.read for one in block.tables if one.table == "samples") > 0
+    with pytest.raises(RequestError, match="nothing that could be explained"):
+        database.ask(ExplainRequest(BlocksRequest()))

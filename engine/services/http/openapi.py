@@ -179,10 +179,10 @@ _ROUTES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "/api/v1/ask": (
         "post",
         {
-            "summary": "Any question of the library; what the command asks with `--url`.",
+            "summary": "Any question of the library; an ExplainRequest about another tells what answering it reads.",
             "body": _ASK_BODY,
             "answer": (
-                "The header `flameduck-kind` says what: a graph, a table, or the bytes of a format.",
+                "The header `flameduck-kind` says what: a graph, a table, the bytes of a format, an explanation.",
                 ("application/json", "application/vnd.apache.arrow.stream", "application/octet-stream"),
             ),
         },

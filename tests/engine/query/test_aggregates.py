@@ -157,3 +157,11 @@ def test_profiles_are_listed_once_newest_first(database: StoreDatabase) -> None:
     listed = [((row["ts"] - T0) // SECOND, row["total"]) for row in answer.table.to_pylist()]
     assert [second for second, _ in listed] == [20, 10, 10, 0, 0]
     assert sorted(total for _, total in listed) == [14, 18, 21, 50, 100]
+
+
+@pytest.mark.parametrize("aggregate", ["sum", "avg", "last"])
+def test_between_two_profiles_there_is_nothing(database: StoreDatabase, aggregate: Aggregate) -> None:
+    between = Selection("{}", "", T0 + SECOND, T0 + 2 * SECOND)
+    answer = database.ask(TopRequest(TreeQuery(between, aggregate=aggregate)))
+    assert isinstance(answer, Rows)
+    assert len(answer.table) == 0
