@@ -76,11 +76,17 @@ def _plan(database: StoreDatabase, policy: LevelPolicy) -> Iterator[Compacted]:
 
 def _run(database: StoreDatabase, policy: LevelPolicy) -> Iterator[Compacted]:
     from ..engine.compaction.compact import compact
+    from ..engine.compaction.deletion import Deletions
 
     for one in compact(database.blocks, policy):
         for problem in one.problems:
             click.echo(f"flameduck: {problem}", err=True)
         yield one
+    # Deletions that were interrupted, or whose profiles came late.
+    for rewritten in Deletions(database.blocks).finish():
+        if rewritten.problem:
+            click.get_current_context().meta[EXIT_CODE] = 1
+            click.echo(f"flameduck: block {rewritten.ulid}: {rewritten.problem}", err=True)
 
 
 def _table(done: Sequence[Compacted]) -> pa.Table:

@@ -8,6 +8,7 @@ from threading import Lock
 
 from ..schema.catalog import CatalogState
 from .query.opened import OpenBlock
+from .query.visible import without_hidden
 from .settings import Settings
 from .storage.blocks import StoredBlock, read_meta
 from .storage.catalog import Catalog
@@ -52,8 +53,14 @@ class BlockSet:
         return state
 
     def blocks(self, state: CatalogState, start_ns: int | None, end_ns: int | None) -> dict[str, OpenBlock]:
-        """The blocks of one version with profiles in a range, oldest first."""
-        return {entry.ulid: self.block(entry.ulid) for entry in state.overlapping(start_ns, end_ns)}
+        """The blocks of one version with profiles in a range, oldest first, without what its tombstones are about."""
+        found: dict[str, OpenBlock] = {}
+        for entry in state.overlapping(start_ns, end_ns):
+            block = self.block(entry.ulid)
+            visible = without_hidden(block, state.in_force(entry.applied))
+            if visible is not None:
+                found[entry.ulid] = visible
+        return found
 
     def live_blocks(self) -> Sequence[OpenBlock]:
         """The blocks of the newest version."""

@@ -19,6 +19,7 @@ import pyarrow as pa
 import urllib3
 from urllib3.util import Timeout, Url, make_headers, parse_url
 
+from ..schema.deletion import DeleteAnswer, DeleteRequest, Touched
 from ..schema.errors import (
     FlameduckError,
     InputError,
@@ -32,6 +33,7 @@ from ..schema.errors import (
 from ..schema.profile import Upload
 from ..schema.request import DEFAULT_INGEST, Answer, IngestOptions, IngestReport, Refused, Request, SqlRequest
 from ..schema.request_json import answer_from_wire, request_to_json, table_from_arrow
+from ..schema.tombstone import Tombstone, tombstone_from_fields
 from .ingest.decode import group_uploads
 from .ingest.push_request import push_request
 
@@ -100,6 +102,21 @@ class ClientDatabase:
                 options.progress(done)
         return IngestReport(new, known, tuple(refused), (), tuple(dict.fromkeys(warnings)))
 
+    def delete(self, request: DeleteRequest) -> DeleteAnswer:
+        """Delete profiles, or say what would go. Raises `RequestError`, `StorageError`."""
+        reply = self._send("POST", "/api/v1/delete", json=asdict(request)).json()
+        return DeleteAnswer(**{**reply, "touched": tuple(Touched(**one) for one in reply["touched"])})
+
+    def deletions_in_force(self) -> list[Tombstone]:
+        """The deletions that are not carried out in every block yet."""
+        reply = self._send("GET", "/api/v1/deletions").json()
+        return [tombstone_from_fields(fields) for fields in reply["in_force"]]
+
+    def deletion(self, tombstone: str) -> Mapping[str, Any]:
+        """The manifest of a deletion. Raises `ObjectMissing`."""
+        found: Mapping[str, Any] = self._send("GET", "/api/v1/deletions", fields={"id": tombstone}).json()
+        return found
+
     def push(self, upload: Upload, time_ns: int = 0) -> None:
         """Push one pprof as an agent does, durable when it returns; `time_ns`, unless 0, replaces its time.
 
@@ -123,9 +140,14 @@ class ClientDatabase:
     def _post(
         self, path: str, headers: Mapping[str, str] = NO_HEADERS, **body: Any
     ) -> urllib3.BaseHTTPResponse:
+        return self._send("POST", path, headers, **body)
+
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str] = NO_HEADERS, **body: Any
+    ) -> urllib3.BaseHTTPResponse:
         try:
             said = {**self._headers, **headers}
-            reply = self._http.request("POST", self._url + path, headers=said, **body)
+            reply = self._http.request(method, self._url + path, headers=said, **body)
         except urllib3.exceptions.HTTPError as error:
             raise Unavailable(f"{self._url}: {error}") from None
         if reply.status == HTTPStatus.OK:

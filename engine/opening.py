@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..schema.errors import InputError
 from ..schema.profile import Upload
@@ -17,8 +18,13 @@ from .served import ServedStore, running_server
 from .settings import load_settings
 from .uploads import UploadOptions, Uploads, What, directory_files, is_url
 
+if TYPE_CHECKING:
+    from .client import ClientDatabase
+
 PROFILE_SUFFIXES = (".gz", ".pb", ".pprof", ".prof", ".zst", ".folded", ".collapsed", ".txt", ".json", ".jfr")
 """A path that is not there and ends so is a file that is missing, not a new store."""
+
+_SERVERS = ("http://", "https://")
 
 SIDE = "side"
 """The label that tells the two sides of a comparison of files apart."""
@@ -87,19 +93,27 @@ def _looks_like_files(path: Path) -> bool:
 
 def open_store(where: str, tenant: str) -> Database:
     """The database over a store, or over a running server by its URL."""
-    if where.startswith(("http://", "https://")):
-        from .client import ClientDatabase
-
-        return ClientDatabase(where, tenant)
+    server = server_of(where, tenant)
+    if server is not None and where.startswith(_SERVERS):
+        return server
     from .embedded import open_embedded
 
     store = open_embedded(where, tenant, load_settings())
-    server = None if is_url(where) else running_server(where.removeprefix("file://"))
-    if server is None or (tenant != ANONYMOUS and not server.multitenancy):
-        return store
+    return store if server is None else ServedStore(server, store)
+
+
+def server_of(where: str, tenant: str) -> ClientDatabase | None:
+    """The server at a URL, or the one that keeps a local store for a tenant; None where there is none."""
+    if where.startswith(_SERVERS):
+        url = where
+    else:
+        running = None if is_url(where) else running_server(where.removeprefix("file://"))
+        if running is None or (tenant != ANONYMOUS and not running.multitenancy):
+            return None
+        url = running.url
     from .client import ClientDatabase
 
-    return ServedStore(ClientDatabase(server.url, tenant), store)
+    return ClientDatabase(url, tenant)
 
 
 def open_profiles(*groups: Uploads) -> Opened:

@@ -48,7 +48,8 @@ class PartMeta:
 class BlockMeta:
     """`meta.json`. `block` is the low 64 bits of the ULID: the constant of the `block` columns.
 
-    `min_ts` and `max_ts` are the first and the last profile's time, both inclusive, nanoseconds.
+    `min_ts` and `max_ts` are the first and the last profile's time, both inclusive, nanoseconds. Tombstones up to the
+    catalog version `applied` do not concern it.
     """
 
     ulid: str
@@ -67,6 +68,7 @@ class BlockMeta:
     sample_extras: tuple[str, ...] = ()
     version: int = FORMAT_VERSION
     size_bytes: int = field(default=0)
+    applied: int = 0
 
     def to_json(self) -> bytes:
         """The bytes of meta.json."""

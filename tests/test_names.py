@@ -25,6 +25,7 @@ BROAD_EXCEPTS = {
     "engine/services/http/rpc.py::intercept_unary",  # likewise
     # Threads that every push, flush or merge waits for: what nobody foresaw is logged, answered and survived.
     "engine/services/compactor.py::run_once",
+    "engine/services/deleter.py::_work",
     "engine/services/decoding.py::_alone",
     "engine/services/decoding.py::_outcomes",
     "engine/services/ingester.py::_flush_all",

@@ -15,10 +15,12 @@ import pyarrow as pa
 
 from ...schema import tables
 from ...schema.errors import CorruptBlock
+from ..query.in_use import in_use
 from ..query.opened import OpenBlock, PartStacks
 from ..query.stack_totals import expand_ranges
+from ..query.visible import VisibleBlock
 from ..storage.sample_rows import id_words, sorted_rows
-from .tries import MergedTries, merge_tries, pruned, with_symbols
+from .tries import MergedTries, merge_tries, only_used, pruned, with_symbols
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -39,15 +41,22 @@ class PartInput:
 
     @property
     def profiles(self) -> pa.Table:
-        """Its profiles as they are stored."""
-        return self.block.block.table(
-            "profiles", tables.PROFILES.names, self.block.meta.parts[self.part].profiles
-        )
+        """Its visible profiles as they are stored."""
+        first, last = self.block.meta.parts[self.part].profiles
+        stored = self.block.block.table("profiles", tables.PROFILES.names, (first, last))
+        if isinstance(self.block, VisibleBlock):
+            shown = ~np.isin(np.arange(first, last), self.block.hidden)
+            return stored.filter(pa.array(shown))
+        return stored
 
     @property
     def stacks(self) -> PartStacks:
         """Its stacks, over the locations of the merged block."""
-        return with_symbols(self.block.read_stacks(self.part), self.locations)
+        stacks = self.block.read_stacks(self.part)
+        if isinstance(self.block, VisibleBlock):
+            # What is not used may have locations that the merged block lacks.
+            stacks = only_used(stacks, in_use(self.block).stacks[self.part])
+        return with_symbols(stacks, self.locations)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ import pyarrow as pa
 from ...schema import tables
 from ...schema.block import BlockMeta
 from ...schema.errors import Unavailable
+from ..query.in_use import same_hidden
 from ..query.opened import OpenBlock
+from ..query.visible import VisibleBlock
 from ..storage.builder import CollectedSymbols
 from ..storage.layout import (
     TRIES,
@@ -36,7 +38,7 @@ from ..storage.table_files import TableWriter
 from ..trie import offsets_of
 from .ahead import AheadBlock
 from .part import PartInput, PartMerge
-from .unpack import unpack_symbols
+from .unpack import unpack_symbols, unpack_used_symbols
 
 IntArray = npt.NDArray[np.int64]
 
@@ -49,7 +51,7 @@ _BY_PART = ("profiles", "samples", "stacks", "stacktraces", "frames")
 
 
 def merge_into(directory: Path, blocks: Sequence[OpenBlock], origin: BlockOrigin) -> BlockMeta:
-    """One block with the profiles of all, copies dropped, as files in a directory; returns its metadata without these.
+    """One block with the visible profiles of all, copies dropped, as files in a directory; returns its metadata.
 
     Raises `CorruptBlock` when something does not add up, or two things have one hash, and `Unavailable` when the disk
     does not take it.
@@ -79,6 +81,12 @@ def _one_ahead(work: Callable[[int], Result], count: int) -> Iterator[Result]:
             yield result
 
 
+def _ahead(block: OpenBlock, rows: int) -> OpenBlock:
+    """The block, of which some rows are read before they are needed."""
+    ahead = OpenBlock(AheadBlock(block.block, rows))
+    return same_hidden(ahead, block) if isinstance(block, VisibleBlock) else ahead
+
+
 @dataclass(frozen=True)
 class _Written:
     """The rows of one part in each table, and its profiles."""
@@ -96,7 +104,10 @@ class _BlockMerge:
         self._origin = origin
         collected = CollectedSymbols()
         for block in blocks:
-            collected.add(unpack_symbols(block))
+            if isinstance(block, VisibleBlock):
+                collected.add(unpack_used_symbols(block))
+            else:
+                collected.add(unpack_symbols(block))
         found = collected.tables()
         self._series = number_series(found["series"])
         self._part_of_series = self._series.column("part").to_numpy().astype(np.int64)
@@ -109,12 +120,13 @@ class _BlockMerge:
             "labelsets": labelsets,
         }
         ahead_rows = AHEAD_ROWS // max(len(blocks), 1)
-        ahead = [OpenBlock(AheadBlock(block.block, ahead_rows)) for block in blocks]
+        ahead = [_ahead(block, ahead_rows) for block in blocks]
         self._inputs = self._inputs_by_part(ahead, labelsets)
         self._extras = tuple(
             name
             for name in tables.SAMPLE_EXTRAS.names
             if any(name in block.meta.sample_extras for block in blocks)
+            and (name != "labelset" or len(labelsets))
         )
         self._written: list[_Written] = []
 
@@ -126,16 +138,20 @@ class _BlockMerge:
     def _inputs_by_part(self, blocks: Sequence[OpenBlock], labelsets: pa.Table) -> list[list[PartInput]]:
         inputs: list[list[PartInput]] = [[] for _ in range(int(self._part_of_series.max(initial=-1)) + 1)]
         for block in blocks:
+            # What only hidden profiles use has no number.
+            strict = not isinstance(block, VisibleBlock)
             series = first_rows(
-                self._series.column("series_id"), pa.array(block.index.series_id), strict=True
+                self._series.column("series_id"), pa.array(block.index.series_id), strict=strict
             )
             known = block.block.table("labelsets", ["labelset_id"]).column("labelset_id")
-            labelset = first_rows(labelsets.column("labelset_id"), known, strict=True)
+            labelset = first_rows(labelsets.column("labelset_id"), known, strict=strict)
             found = block.block.table("locations", ["location_id"]).column("location_id")
-            location = first_rows(self._symbols.location_ids, found, strict=True)
+            location = first_rows(self._symbols.location_ids, found, strict=strict)
             for part in block.meta.parts:
-                number = int(self._part_of_series[series[part.series[0]]])
-                inputs[number].append(PartInput(block, part.part, series, labelset, location))
+                of_part = series[slice(*part.series)]
+                if (of_part >= 0).any():
+                    number = int(self._part_of_series[of_part.max()])
+                    inputs[number].append(PartInput(block, part.part, series, labelset, location))
         return inputs
 
     @property

@@ -28,7 +28,8 @@ from .overlay import Overlays, PartValues, partial_of
 from .picked import picked_totals
 from .plan import BlockScan, Plan, ProfileKeys
 from .project import frames_of, surviving_nodes
-from .stack_totals import StackTotals, TimeRange, rows_totals, stack_totals
+from .stack_totals import StackTotals, TimeRange, rows_totals
+from .visible_totals import visible_totals, without_profiles
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -122,13 +123,11 @@ class BlockSource:
             rows, weight = weights.weighted.get(scan.ulid, (np.zeros(0, np.int64), np.zeros(0)))
             chosen = block.profile_ranges(rows)
             return rows_totals(block, *chosen, weight)
-        found = stack_totals(block, scan, TimeRange(plan.start_ns, plan.end_ns), self._database)
+        found = visible_totals(block, scan, TimeRange(plan.start_ns, plan.end_ns), self._database)
         excluded = weights.excluded.get(scan.ulid)
         if excluded is None:
             return found
-        taken = rows_totals(block, *block.profile_ranges(excluded), np.ones(len(excluded)))
-        negated = {t.part: t for t in taken}
-        return [_minus(total, negated.get(total.part)) for total in found]
+        return without_profiles(block, found, *block.profile_ranges(excluded))
 
 
 def _profile_ranges(
@@ -143,14 +142,6 @@ def _profile_ranges(
     if excluded is not None:
         profiles = profiles.take(~np.isin(profiles.row, excluded))
     return profiles.start, profiles.n, np.ones(len(profiles))
-
-
-def _minus(total: StackTotals, taken: StackTotals | None) -> StackTotals:
-    if taken is None:
-        return total
-    return StackTotals(
-        total.part, np.concatenate([total.stack, taken.stack]), np.concatenate([total.value, -taken.value])
-    )
 
 
 def _side_by_side(read: Callable[[BlockScan], Found], scans: Sequence[BlockScan]) -> Iterable[Found]:
