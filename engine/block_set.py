@@ -54,10 +54,12 @@ class BlockSet:
 
     def blocks(self, state: CatalogState, start_ns: int | None, end_ns: int | None) -> dict[str, OpenBlock]:
         """The blocks of one version with profiles in a range, oldest first, without what its tombstones are about."""
+        chosen = state.overlapping(start_ns, end_ns)
+        if not state.tombstones:
+            return {entry.ulid: self.block(entry.ulid) for entry in chosen}
         found: dict[str, OpenBlock] = {}
-        for entry in state.overlapping(start_ns, end_ns):
-            block = self.block(entry.ulid)
-            visible = without_hidden(block, state.in_force(entry.applied))
+        for entry in chosen:
+            visible = without_hidden(self.block(entry.ulid), state.in_force(entry.applied))
             if visible is not None:
                 found[entry.ulid] = visible
         return found

@@ -18,8 +18,8 @@ from .run import BlockStore, replace_blocks
 
 @dataclass(frozen=True)
 class Compacted:
-    """What became of a job for a level: the block that was made; None where another process was first, or none could
-    be.
+    """What became of a job for a level: the block that was made; None where another process was first, none could be,
+    or everything in its blocks was deleted.
     """
 
     level: int | None

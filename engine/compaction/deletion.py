@@ -141,9 +141,8 @@ class Deletions:
             self._write_done(state, one)
         ids = tuple(one.id for one in clear)
         with suppress(CommitConflict):
-            self._store.catalog.commit_change(Change("deleted", tombstones_removed=ids, guard=guard))
-            for one in clear:
-                forget_records(self._store.objects, self._store.tenant, one.id)
+            left = self._store.catalog.commit_change(Change("deleted", tombstones_removed=ids, guard=guard))
+            forget_records(self._store.objects, self._store.tenant, left.tombstones)
         return False
 
     def _write_done(self, state: CatalogState, tombstone: Tombstone) -> None:

@@ -7,14 +7,14 @@ for. A tombstone that comes into force again, since a head had older profiles, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from ...schema.errors import CorruptBlock, ObjectMissing
 from ...schema.times import format_time_ns
 from ...schema.tombstone import Tombstone, tombstone_from_fields
 from ..storage.objects import Objects
-from .removals import read_records, records_path
+from .removals import read_records
 
 IN_FORCE = "in force"
 DONE = "done"
@@ -106,7 +106,9 @@ def gathered_changes(
     return list(changes.values())
 
 
-def forget_records(objects: Objects, tenant: str, tombstone: str) -> None:
-    """Remove the records of a tombstone, which its manifest has."""
-    for info in objects.list(records_path(tenant, tombstone)):
-        objects.delete(info.path)
+def forget_records(objects: Objects, tenant: str, in_force: Container[str]) -> None:
+    """Remove the records of tombstones that are not in force: manifests have them."""
+    for info in objects.list(f"{tenant}/deletions"):
+        tombstone, _, record = info.path.removeprefix(f"{tenant}/deletions/").partition("/")
+        if record and tombstone not in in_force:
+            objects.delete(info.path)

@@ -10,12 +10,22 @@ from pathlib import Path
 from ulid import ULID
 
 import flameduck
+from flameduck.engine.compaction.compact import compact
 from flameduck.engine.compaction.deletion import Deletions, Rewritten
+from flameduck.engine.compaction.levels import HOUR_NS, LevelPolicy
 from flameduck.engine.embedded import StoreDatabase
+from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
+from flameduck.engine.storage.blocks import write_block
+from flameduck.engine.storage.builder import BlockBuilder
+from flameduck.engine.storage.catalog import Catalog
+from flameduck.engine.storage.layout import BlockOrigin
 from flameduck.engine.storage.objects import open_objects
+from flameduck.schema.catalog import entry_of
 from flameduck.schema.tombstone import Tombstone
-from tests.engine.compaction.made_blocks import Made
+from tests.engine.compaction.made_blocks import Made, upload
 from tests.engine.ingest.made_profiles import START_NS, answers
+
+STEP_NS = HOUR_NS // 4
 
 VIEWS = {
     "profiles": "ts, profile_id, series_id, profile_type, samples, total, comments",
@@ -48,11 +58,11 @@ class Wanted:
             and (self.ticks is None or self.ticks[0] <= tick < self.ticks[1])
         )
 
-    def tombstone(self, step_ns: int) -> Tombstone:
+    def tombstone(self) -> Tombstone:
         """As the catalog has it."""
         pairs = {"service_name": self.service, "pod": self.pod}
         selector = ",".join(f'{name}="{value}"' for name, value in pairs.items() if value)
-        start, end = (None, None) if self.ticks is None else (START_NS + t * step_ns for t in self.ticks)
+        start, end = (None, None) if self.ticks is None else (START_NS + t * STEP_NS for t in self.ticks)
         return Tombstone(str(ULID()), f"{{{selector}}}", self.type, start, end, 0, "somebody")
 
 
@@ -64,10 +74,10 @@ def deletions(store: Path | str) -> Iterator[Deletions]:
         yield Deletions(db.database.blocks)
 
 
-def begin(store: Path | str, wanted: Wanted, step_ns: int) -> Tombstone:
+def begin(store: Path | str, wanted: Wanted) -> Tombstone:
     """A tombstone in force."""
     with deletions(store) as some:
-        return some.begin(wanted.tombstone(step_ns))
+        return some.begin(wanted.tombstone())
 
 
 def finish(store: Path | str) -> Sequence[Rewritten]:
@@ -90,6 +100,22 @@ def everything(store: Path | str) -> Mapping[str, object]:
     return {**answers(store), **tables, "counts": counts, "exports": pprof}
 
 
-def objects_of(store: Path | str) -> object:
-    """The store's objects."""
-    return open_objects(str(store))
+def put(store: Path | str, some: Sequence[Made], applied: int | None = None) -> None:
+    """A block of new profiles, or of ones that were taken when the catalog was at a version."""
+    objects = open_objects(str(store))
+    catalog = Catalog(objects, "anonymous")
+    version = catalog.load().version if applied is None else applied
+    builder = BlockBuilder()
+    for batch, continues in decode_and_normalise(
+        [upload(made, STEP_NS) for made in some], DecodeLimits()
+    ).batches:
+        builder.add(batch, continues)
+    origin = BlockOrigin(str(ULID()), "anonymous", level=0, applied=version)
+    catalog.commit([entry_of(write_block(objects, builder.build(origin)))], [], "test")
+
+
+def compact_all(store: Path | str) -> None:
+    """Run every job of compaction."""
+    with flameduck.open(store) as db:
+        assert isinstance(db.database, StoreDatabase)
+        assert not [one.problems for one in compact(db.database.blocks, LevelPolicy()) if one.problems]

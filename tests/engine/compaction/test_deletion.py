@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ulid import ULID
 
 import flameduck
-from flameduck.engine.compaction.compact import compact
-from flameduck.engine.compaction.levels import HOUR_NS, LevelPolicy
 from flameduck.engine.embedded import StoreDatabase
-from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
-from flameduck.engine.storage.blocks import write_block
-from flameduck.engine.storage.builder import BlockBuilder
 from flameduck.engine.storage.catalog import Catalog
-from flameduck.engine.storage.layout import BlockOrigin
 from flameduck.engine.storage.objects import open_objects
-from flameduck.schema.catalog import entry_of
-from tests.engine.compaction.deleting import Wanted, begin, everything, finish
-from tests.engine.compaction.made_blocks import Made, upload
+from tests.engine.compaction.deleting import Wanted, begin, compact_all, everything, finish, put
+from tests.engine.compaction.made_blocks import Made
 from tests.engine.ingest.made_profiles import problems
 
-STEP_NS = HOUR_NS // 4
-CPU = "process_cpu:cpu:nanoseconds:cpu:nanoseconds"
 SERVICES = ("cart", "checkout")
-
-
-def put(store: Path, some: Sequence[Made]) -> None:
-    """A block of new profiles."""
-    objects = open_objects(str(store))
-    catalog = Catalog(objects, "anonymous")
-    applied = catalog.load().version
-    builder = BlockBuilder()
-    for batch, continues in decode_and_normalise(
-        [upload(made, STEP_NS) for made in some], DecodeLimits()
-    ).batches:
-        builder.add(batch, continues)
-    meta = write_block(objects, builder.build(BlockOrigin(str(ULID()), "anonymous", 0, applied=applied)))
-    catalog.commit([entry_of(meta)], [], "test")
-
-
-def compact_all(store: Path) -> None:
-    with flameduck.open(store) as db:
-        assert isinstance(db.database, StoreDatabase)
-        assert not [one.problems for one in compact(db.database.blocks, LevelPolicy()) if one.problems]
 
 
 MADE = st.builds(
@@ -82,13 +52,14 @@ def test_answers_of_many_stores(steps: Sequence[object]) -> None:
 
 
 def check(directory: Path, steps: Sequence[object]) -> None:
-    store, kept = directory / "store", []
+    store = directory / "store"
+    kept: list[list[Made]] = []
     for step in steps:
         if isinstance(step, list):
             put(store, step)
             kept.append(step)
         elif isinstance(step, Wanted):
-            begin(store, step, STEP_NS)
+            begin(store, step)
             kept = [[made for made in block if not step.covers(made)] for block in kept]
         elif step == "finish":
             finish(store)
@@ -112,7 +83,7 @@ def check(directory: Path, steps: Sequence[object]) -> None:
     assert differing(everything(store), everything(reference)) == []
 
 
-def differing(found: dict[str, object], expected: dict[str, object]) -> list[str]:
+def differing(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
     return [
         f"{name}: {found[name]} instead of {expected[name]}"
         for name in expected

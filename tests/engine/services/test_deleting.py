@@ -213,7 +213,15 @@ def test_through_a_running_server(tmp_path: Path) -> None:
             assert db.ingest([made_upload(number) for number in range(4)]).new == 4
             server.http.post("/flush")
             assert db.ingest([made_upload(number) for number in range(4, 8)]).new == 4
-        words = ["delete", "--store", store, "-q", MADE, "--from", str(START_NS + 2 * STEP_NS)]
+        words: list[str | Path] = [
+            "delete",
+            "--store",
+            store,
+            "-q",
+            MADE,
+            "--from",
+            str(START_NS + 2 * STEP_NS),
+        ]
         words += ["--to", str(START_NS + 6 * STEP_NS)]
         shown = command(*words, "--format", "json")
         assert shown.returncode == 0, shown.stderr
