@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from queue import Queue
-from threading import Thread
+from threading import Lock, Thread
 
 from ...schema.deletion import DeleteAnswer, DeleteRequest
 from ...schema.errors import FlameduckError
@@ -40,6 +40,8 @@ class Deleter:
         self._flush = flush
         # Tenants, and whether their heads are to be stored first.
         self._noted: Queue[tuple[str, bool] | None] = Queue()
+        self._waiting: set[tuple[str, bool]] = set()
+        self._lock = Lock()
         self._thread = Thread(target=self._work, name="delete", daemon=True)
 
     def start(self) -> None:
@@ -66,18 +68,31 @@ class Deleter:
             log.info(
                 "%s deletes %s of %s (%s)", request.author or "somebody", answer.selector, tenant, answer.id
             )
-            self._noted.put((tenant, True))
+            self._put(tenant, is_new=True)
         return answer
 
     def note(self, tenant: str) -> None:
         """A tenant has another block: it may hold what was deleted."""
         known = self._blocks_of(tenant).catalog.known
         if known is not None and known.tombstones:
-            self._noted.put((tenant, False))
+            self._put(tenant, is_new=False)
+
+    def _put(self, tenant: str, is_new: bool) -> None:
+        noted = tenant, is_new
+        with self._lock:
+            if noted not in self._waiting:
+                self._waiting.add(noted)
+                self._noted.put(noted)
 
     def in_force(self, tenant: str) -> Sequence[Tombstone]:
-        """The tombstones in force, oldest first. Raises `StorageError`."""
-        return Deletions(self._blocks_of(tenant)).in_force()
+        """The tombstones in force, oldest first. Raises `StorageError`.
+
+        What an earlier process left is gone on with: who asks wants to see it come to an end.
+        """
+        found = Deletions(self._blocks_of(tenant)).in_force()
+        if found:
+            self._put(tenant, is_new=False)
+        return found
 
     def manifest(self, tenant: str, tombstone: str) -> Manifest | None:
         """What is known of a deletion. Raises `StorageError`."""
@@ -86,6 +101,8 @@ class Deleter:
     def _work(self) -> None:
         while (noted := self._noted.get()) is not None:
             tenant, is_new = noted
+            with self._lock:
+                self._waiting.discard(noted)
             try:
                 if is_new:
                     self._flush()

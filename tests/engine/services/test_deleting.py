@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from contextlib import closing
@@ -28,6 +29,7 @@ from tests.engine.ingest.made_profiles import (
     STEP_NS,
     answers,
     command,
+    cpu_total,
     made_total,
     made_upload,
     problems,
@@ -250,6 +252,39 @@ def test_through_a_running_server(tmp_path: Path) -> None:
     assert answers(store)["tops"]
     with running_server(store) as server:
         assert server.total() == made_total([3, *kept])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "kills", [2, pytest.param(40, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
+)
+def test_a_server_that_is_killed_while_it_deletes(tmp_path: Path, kills: int) -> None:
+    """What was deleted before stays away, what was pushed after it stays, and the next process finishes."""
+    chance = random.Random(20_261_128)
+    store = tmp_path / "store"
+    for kill in range(kills):
+        with running_server(store) as server, flameduck.open(server.url) as db:
+            db.ingest([made_upload(number) for number in range(6)])
+            if kill % 2:
+                server.http.post("/flush")
+            db.ingest([made_upload(number) for number in range(6, 12)])
+            asked = {"selector": MADE, "end_ns": START_NS + 9 * STEP_NS, "act": True}
+            assert server.http.post("/api/v1/delete", json=asked).status_code == 200
+            db.ingest([made_upload(kill % 9)])
+            time.sleep(0.3 * chance.random())
+            server.kill()
+        expected = made_total([kill % 9, 9, 10, 11])
+        with running_server(store) as server:
+            assert server.total() == expected
+            done = command("delete", "--resume", "--store", store, "--format", "json")
+            assert json.loads(done.stdout)["in_force"] == [], done.stderr
+            server.http.post("/flush")
+            assert command("delete", "--resume", "--store", store).returncode == 0
+            assert server.total() == expected
+            assert server.stop() == 0
+        assert problems(store) == []
+        assert cpu_total(store) == expected
+        assert command("delete", "--store", store, "--all", "--yes").returncode == 0
 
 
 def test_sql_sees_of_the_head_what_is_visible(tmp_path: Path) -> None:
