@@ -101,6 +101,7 @@ def main() -> None:
     meta = replace_blocks(database.blocks, MergeJob(tuple(block.ulid for block in blocks), 1), "benchmark")
     seconds, after = time.monotonic() - start_s, Usage.now()
     profiles, total = _truth(blocks)
+    assert meta is not None
     assert meta.profiles == profiles, (meta.profiles, profiles)
     merged = database.blocks.block(meta.ulid).block
     assert merged.table("samples", ["value"]).column("value").to_numpy().sum() == total

@@ -118,6 +118,8 @@ class Head:
         self._directory = directory
         self._opened = opened
         self._moment_of = moment_of
+        # Of tenants that ever had any: what is known of catalogs may be forgotten between two questions.
+        self._last_tombstones: dict[str, int] = {}
         # Held by who writes the log; taken before all other locks.
         self._commit_lock = Lock()
         # Guards which generations there are; held for no time, so that questions never wait for the disk.
@@ -163,7 +165,10 @@ class Head:
             # The log first: where the last one broke, it begins another generation.
             moments = {name: self._moment_of(name) for name in sorted({one.tenant for one in batches})}
             written = self._open_log()
-            if any(self._current.is_before(name, one.last_tombstone) for name, one in moments.items()):
+            if any(
+                self._current.is_before(name, self._last_tombstone(name, one))
+                for name, one in moments.items()
+            ):
                 self._close_generation()
                 written = self._open_log()
             rows = {name: self._current.rows(name, one.version) for name, one in moments.items()}
@@ -184,6 +189,14 @@ class Head:
                 except CorruptBlock as error:
                     outcomes[number] = error
         return outcomes
+
+    def note_tombstone(self, tenant: str, version: int) -> None:
+        """A tenant has a tombstone of that version: what comes from now on is not what it concerns."""
+        if version > self._last_tombstones.get(tenant, 0):
+            self._last_tombstones[tenant] = version
+
+    def _last_tombstone(self, tenant: str, moment: Moment) -> int:
+        return max(moment.last_tombstone, self._last_tombstones.get(tenant, 0))
 
     def _open_log(self) -> Log:
         """The current generation's log, made with its first commit; another one where it broke."""

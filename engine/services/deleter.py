@@ -68,6 +68,7 @@ class Deleter:
             log.info(
                 "%s deletes %s of %s (%s)", request.author or "somebody", answer.selector, tenant, answer.id
             )
+            self._head.note_tombstone(tenant, blocks.state().last_tombstone)
             self._put(tenant, is_new=True)
         return answer
 

@@ -100,6 +100,7 @@ class TenantDatabase(Engine):
         start_ns: int | None,
         end_ns: int | None,
     ) -> Snapshot:
+        self._head.note_tombstone(self.blocks.tenant, state.last_tombstone)
         found = {
             ulid: block
             for ulid, block in visible_segments(segments, state).items()

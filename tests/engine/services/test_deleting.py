@@ -140,6 +140,20 @@ def test_a_tenant_whose_catalog_was_not_looked_at(tmp_path: Path) -> None:
     assert {rows.applied for one in again.head.closed() for rows in one.tenants().values()} == {UNKNOWN}
 
 
+def test_what_is_known_of_a_catalog_may_be_forgotten(tmp_path: Path) -> None:
+    """As it is of the tenants that were asked about longest ago, where there are many."""
+    rig = settled(tmp_path / "one")
+    rig.commit(0)
+    delete(rig, 0, 9)
+    assert services(rig) == []
+    rig._sets.clear()
+    rig.commit(0, 1)
+    assert rig.head.closed_generations == 1
+    assert rig.total() == made_total([0, 1])
+    rig.ingester.flush()
+    assert rig.total() == made_total([0, 1])
+
+
 def test_a_question_that_has_begun_keeps_its_snapshot(tmp_path: Path) -> None:
     rig = settled(tmp_path / "one")
     rig.commit(0)
