@@ -27,7 +27,7 @@ from flameduck.engine.storage.catalog import Catalog
 from flameduck.engine.storage.objects import Objects, open_objects
 from flameduck.engine.upkeep import Upkeep
 from flameduck.schema.catalog import CatalogState
-from flameduck.schema.errors import CommitConflict
+from flameduck.schema.errors import CommitConflict, StorageError
 from tests.engine.compaction.deleting import Wanted, begin, compact_all, finish, put
 from tests.engine.compaction.made_blocks import Made
 from tests.engine.ingest.made_profiles import COMMAND, answers, command, problems
@@ -352,3 +352,20 @@ def test_what_a_deletion_touches_alone_is_written_anew(tmp_path: Path) -> None:
     begin(store, Wanted("cart", ticks=(1, 2)))
     assert len(finish(store)) == 1
     assert len(live - set(Catalog(open_objects(str(store)), "anonymous").load().blocks)) == 1
+
+
+def test_a_store_that_takes_no_writes_is_left_as_it_was(
+    tmp_path: Path, expected: tuple[Mapping[str, object], Mapping[str, object]]
+) -> None:
+    store = filled(tmp_path)
+    objects = FaultyObjects(open_objects(str(store)))
+
+    def fault(operation: str, path: str) -> None:
+        if operation not in ("read", "list", "size"):
+            raise StorageError(f"{path}: the store is read-only")
+
+    objects.before = fault
+    with block_set(store, objects) as blocks, pytest.raises(StorageError, match="read-only"):
+        Deletions(blocks).begin(WANTED.tombstone())
+    assert (answers(store), in_force(store)) == (expected[0], 0)
+    assert not (store / "anonymous" / "deletions").exists()
