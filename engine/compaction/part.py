@@ -45,8 +45,7 @@ class PartInput:
         first, last = self.block.meta.parts[self.part].profiles
         stored = self.block.block.table("profiles", tables.PROFILES.names, (first, last))
         if isinstance(self.block, VisibleBlock):
-            shown = ~np.isin(np.arange(first, last), self.block.hidden)
-            return stored.filter(pa.array(shown))
+            return stored.filter(pa.array(self.block.is_shown(first, last)))
         return stored
 
     @property

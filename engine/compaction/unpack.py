@@ -22,8 +22,7 @@ def unpack(block: OpenBlock) -> NormalisedBatch:
     profiles, samples = _profiles(block), _samples(block, stack_ids)
     if not isinstance(block, VisibleBlock):
         return replace(unpack_symbols(block), profiles=profiles, samples=samples, stacks=stacks)
-    shown = np.ones(len(profiles), np.bool_)
-    shown[block.hidden] = False
+    shown = block.is_shown(0, len(profiles))
     samples = samples.filter(pa.array(np.repeat(shown, profiles.column("n").to_numpy())))
     used = pa.array(np.unique(samples.column("stack_id").to_numpy()))
     return replace(

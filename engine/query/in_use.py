@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .opened import OpenBlock, PartStacks, ProfileRows
+from ...schema.identity import NO_ID
+from ..trie import offsets_of
+from .opened import OpenBlock, ProfileRows
 from .stack_totals import expand_ranges
 from .visible import VisibleBlock
 
@@ -63,37 +65,38 @@ def rows_in_use(block: VisibleBlock, table: str) -> BoolArray:
 
 def _found(block: VisibleBlock) -> InUse:
     rows = block.profiles(np.arange(len(block.index.series_id)), None, None)
+    parts = len(block.meta.parts)
+    # Of all parts at once: a block may have thousands, which share row groups.
+    stacks = block.block.table("stacks", ["part", "node"])
+    first_stack = _firsts(stacks, parts)
+    used = np.zeros(len(stacks), np.bool_)
     has_labelsets = "labelset" in block.meta.sample_extras
-    labelsets = np.zeros(_rows(block, "labelsets", "labelset_id") if has_labelsets else 0, np.bool_)
-    stacks: dict[int, BoolArray] = {}
+    labelsets = np.zeros(len(block.block.table("labelsets", ["labelset"])) if has_labelsets else 0, np.bool_)
+    for samples in _samples(block, rows, has_labelsets):
+        used[first_stack[samples.column("part").to_numpy()] + samples.column("stack").to_numpy()] = True
+        if has_labelsets:
+            labelsets[samples.column("labelset").drop_null().to_numpy()] = True
     locations = np.zeros(len(block.symbols.location_id), np.bool_)
-    part_of_row = block.index.part[rows.series]
-    for part in block.meta.parts:
-        used = np.zeros(part.stacks[1] - part.stacks[0], np.bool_)
-        for samples in _samples(block, rows.take(part_of_row == part.part), has_labelsets):
-            used[samples.column("stack").to_numpy()] = True
-            if has_labelsets:
-                labelsets[samples.column("labelset").drop_null().to_numpy()] = True
-        stacks[part.part] = used
-        locations[_locations_of(block.read_stacks(part.part), used)] = True
-    functions = _functions_of(block, locations)
+    locations[_locations_of(block, stacks, used)] = True
     return InUse(
         block.index.table.column("profiles").to_numpy() > 0,
-        stacks,
+        dict(enumerate(np.split(used, first_stack[1:-1]))),
         locations,
-        functions,
+        _functions_of(block, locations),
         _mappings_of(block, locations, rows),
         labelsets,
     )
 
 
-def _rows(block: OpenBlock, table: str, column: str) -> int:
-    return len(block.block.table(table, [column]))
+def _firsts(table: pa.Table, parts: int) -> IntArray:
+    """The first row of each part, and the number of rows."""
+    firsts: IntArray = np.searchsorted(table.column("part").to_numpy(), np.arange(parts + 1)).astype(np.int64)
+    return firsts
 
 
 def _samples(block: OpenBlock, rows: ProfileRows, has_labelsets: bool) -> Iterator[pa.Table]:
     """The samples of some profiles, a bounded number at a time."""
-    columns = ["stack", "labelset"] if has_labelsets else ["stack"]
+    columns = ["part", "stack", "labelset"] if has_labelsets else ["part", "stack"]
     rows = rows.take(rows.n > 0)
     window = np.cumsum(rows.n) // _WINDOW_ROWS
     for number in np.unique(window):
@@ -104,16 +107,18 @@ def _samples(block: OpenBlock, rows: ProfileRows, has_labelsets: bool) -> Iterat
         yield table if len(table) == len(wanted) else table.take(pa.array(wanted - low))
 
 
-def _locations_of(stacks: PartStacks, used: BoolArray) -> IntArray:
+def _locations_of(block: OpenBlock, stacks: pa.Table, used: BoolArray) -> IntArray:
     """The locations on the paths of the used stacks."""
-    nodes = np.zeros(len(stacks.trie), np.bool_)
-    level: IntArray = np.unique(stacks.node_of_stack[used]).astype(np.int64)
-    while len(level):
-        level = level[~nodes[level]]
-        nodes[level] = True
-        level = np.unique(stacks.trie.parent[level]).astype(np.int64)
-    symbols = stacks.trie.symbol[nodes]
-    return np.unique(symbols[symbols >= 0]).astype(np.int64)
+    table = block.block.table("stacktraces", ["part", "size", "location"])
+    first_node = _firsts(table, len(block.meta.parts))
+    is_end = np.zeros(len(table), np.int64)
+    is_end[first_node[stacks.column("part").to_numpy()[used]] + stacks.column("node").to_numpy()[used]] = 1
+    # Below a node are those that follow it: a path leads through it if one of them is an end.
+    ends = offsets_of(is_end)
+    node = np.arange(len(table))
+    on_path = ends[node + table.column("size").to_numpy()] > ends[node]
+    locations = table.column("location").to_numpy()[on_path]
+    return np.unique(locations[locations != NO_ID]).astype(np.int64)
 
 
 def _functions_of(block: OpenBlock, locations: BoolArray) -> BoolArray:

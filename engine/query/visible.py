@@ -87,6 +87,13 @@ class VisibleBlock(OpenBlock):
         rows = self.whole.profiles(series, start_ns, end_ns)
         return rows.take(self._is_hidden(rows))
 
+    def is_shown(self, first: int, last: int) -> BoolArray:
+        """Which of a range of profile rows are visible."""
+        shown = np.ones(last - first, np.bool_)
+        low, high = np.searchsorted(self.hidden, (first, last))
+        shown[self.hidden[low:high] - first] = False
+        return shown
+
     def _is_hidden(self, rows: ProfileRows) -> BoolArray:
         place = np.searchsorted(self.hidden, rows.row)
         hidden: BoolArray = self.hidden[np.minimum(place, len(self.hidden) - 1)] == rows.row
