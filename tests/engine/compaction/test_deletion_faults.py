@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from flameduck.engine.settings import Settings
 from flameduck.engine.storage.catalog import Catalog
 from flameduck.engine.storage.objects import Objects, open_objects
 from flameduck.engine.upkeep import Upkeep
-from flameduck.schema.catalog import CatalogState
+from flameduck.schema.catalog import BlockEntry, CatalogState
 from flameduck.schema.errors import CommitConflict, StorageError
 from tests.engine.compaction.deleting import Wanted, begin, compact_all, finish, put
 from tests.engine.compaction.made_blocks import Made
@@ -212,13 +212,13 @@ class Deleting(Catalog):
     store = Path()
     carried_out = False
 
-    def commit(self, added: object, removed: object, reason: str) -> CatalogState:  # type: ignore[override]
+    def commit(self, added: Sequence[BlockEntry], removed: Sequence[str], reason: str) -> CatalogState:
         if removed and self.rivals:
             (wanted,), self.rivals = self.rivals, ()
             begin(self.store, wanted)
             if self.carried_out:
                 finish(self.store)
-        return super().commit(added, removed, reason)  # type: ignore[arg-type]
+        return super().commit(added, removed, reason)
 
 
 @pytest.mark.parametrize("carried_out", [False, True])
@@ -267,10 +267,10 @@ def test_ingest_compaction_and_deletion_at_once(tmp_path: Path) -> None:
     stop = threading.Event()
     failures: list[BaseException] = []
 
-    def keep(work: object) -> None:
+    def keep(work: Callable[[], object]) -> None:
         try:
             while not stop.is_set():
-                work()  # type: ignore[operator]
+                work()
         except BaseException as error:  # told to the test
             failures.append(error)
 
