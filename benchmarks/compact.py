@@ -103,6 +103,7 @@ def _compact(store: Path, ulids: Sequence[str], name: str, line: Connection) -> 
     rows = sum(blocks.block(ulid).meta.samples for ulid in ulids)
     start_s, before = time.monotonic(), Usage.now()
     meta = replace_blocks(blocks, MergeJob(tuple(ulids), 1), "benchmark")
+    assert meta is not None
     seconds, after = time.monotonic() - start_s, Usage.now()
     figures = {
         "case": name,
@@ -112,6 +113,7 @@ def _compact(store: Path, ulids: Sequence[str], name: str, line: Connection) -> 
         "rows_per_s": rows / seconds,
         "rows_per_cpu_s": rows / (after.own_cpu_s - before.own_cpu_s),
         "rss_mb": after.own_rss_mb,
+        "rollup_bytes": sum(meta.files[f"{one.name}.parquet"].size_bytes for one in meta.rollups),
         "sample_bytes_per_row": meta.files["samples.parquet"].size_bytes / meta.samples,
         "bytes_per_profile": meta.size_bytes / meta.profiles,
     }

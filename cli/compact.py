@@ -135,6 +135,7 @@ def _workers(
 
 def _run(database: StoreDatabase, policy: LevelPolicy, run_jobs: RunJobs) -> Iterator[Compacted]:
     from ..engine.compaction.compact import compact
+    from ..engine.compaction.deletion import Deletions
 
     def with_bar(jobs: Sequence[PlannedJob]) -> Iterator[Compacted]:
         with progress_bar(f"level {jobs[0].job.level}", len(jobs)) as moved:
@@ -147,6 +148,11 @@ def _run(database: StoreDatabase, policy: LevelPolicy, run_jobs: RunJobs) -> Ite
         for problem in _told(one):
             click.echo(f"flameduck: {problem}", err=True)
         yield one
+    # Deletions that were interrupted, or whose profiles came late.
+    for rewritten in Deletions(database.blocks).finish():
+        if rewritten.problem:
+            click.get_current_context().meta[EXIT_CODE] = 1
+            click.echo(f"flameduck: block {rewritten.ulid}: {rewritten.problem}", err=True)
 
 
 def _told(one: Compacted) -> Sequence[str]:

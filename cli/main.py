@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "types": "The profile types that are there.",
     "blocks": "The blocks of a store: list, verify, expire, sweep ...",
     "compact": "Few large blocks out of many small ones; copies go.",
+    "delete": "Delete profiles for good, with proof.",
     "export": "Write profiles as pprof, folded, speedscope, dot, Parquet ...",
     "jobs": "What a server does to its blocks in the background.",
     "serve": "The server that agents push to and Grafana asks.",

@@ -60,7 +60,7 @@ def write_table(
     elif output.format == "csv":
         write_bytes(_csv(table), output.output)
     elif output.format == "table":
-        _write_people((show or show_cells)(table), output)
+        show_table((show or show_cells)(table), output.output)
     else:
         write_text(_json(table, output.format, shape), output.output)
 
@@ -100,13 +100,14 @@ def show_cells(table: pa.Table) -> Shown:
     return Shown(table.column_names, cell_texts(table), [right_aligned(kind) for kind in table.schema.types])
 
 
-def _write_people(shown: Shown, output: OutputOptions) -> None:
+def show_table(shown: Shown, output: str | None = None) -> None:
+    """A table for people, to a file or to stdout."""
     from ..engine.text_table import format_columns
 
-    if output.output is None and is_terminal(sys.stdout):
+    if output is None and is_terminal(sys.stdout):
         _write_rich(shown)
     else:
-        write_text(format_columns(shown.header, shown.rows, shown.right) + "\n", output.output)
+        write_text(format_columns(shown.header, shown.rows, shown.right) + "\n", output)
 
 
 def _write_rich(shown: Shown) -> None:

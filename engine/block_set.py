@@ -9,6 +9,7 @@ from threading import Lock
 from ..schema.catalog import CatalogState
 from ..schema.errors import CorruptBlock
 from .query.opened import OpenBlock
+from .query.visible import without_hidden
 from .settings import Settings
 from .storage.blocks import Locate, StoredBlock, read_meta
 from .storage.catalog import Catalog
@@ -58,7 +59,7 @@ class BlockSet:
         return state
 
     def blocks(self, state: CatalogState, start_ns: int | None, end_ns: int | None) -> dict[str, OpenBlock]:
-        """The blocks of one version with profiles in a range, oldest first.
+        """The blocks of one version with profiles in a range, oldest first, without what its tombstones are about.
 
         Raises `CorruptBlock` when one of them was set aside: an answer without it, or with it, would be wrong.
         """
@@ -69,7 +70,14 @@ class BlockSet:
                 raise CorruptBlock(
                     f"block {entry.ulid} was set aside as corrupt (flameduck blocks quarantine): {record.reason}"
                 )
-        return {entry.ulid: self.block(entry.ulid) for entry in chosen}
+        if not state.tombstones:
+            return {entry.ulid: self.block(entry.ulid) for entry in chosen}
+        found: dict[str, OpenBlock] = {}
+        for entry in chosen:
+            visible = without_hidden(self.block(entry.ulid), state.in_force(entry.applied))
+            if visible is not None:
+                found[entry.ulid] = visible
+        return found
 
     def live_blocks(self) -> Sequence[OpenBlock]:
         """The blocks of the newest version, also those that were set aside."""

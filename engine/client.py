@@ -19,6 +19,7 @@ import pyarrow as pa
 import urllib3
 from urllib3.util import Timeout, Url, make_headers, parse_url
 
+from ..schema.deletion import DeleteAnswer, DeleteRequest, Touched
 from ..schema.errors import (
     FlameduckError,
     InputError,
@@ -32,6 +33,7 @@ from ..schema.errors import (
 from ..schema.profile import Upload
 from ..schema.request import DEFAULT_INGEST, Answer, IngestOptions, IngestReport, Refused, Request, SqlRequest
 from ..schema.request_json import answer_from_wire, request_to_json, table_from_arrow
+from ..schema.tombstone import Tombstone, tombstone_from_fields
 from .ingest.decode import group_uploads
 from .ingest.push_request import push_request
 
@@ -99,6 +101,21 @@ class ClientDatabase:
             if options.progress is not None:
                 options.progress(done)
         return IngestReport(new, known, tuple(refused), (), tuple(dict.fromkeys(warnings)))
+
+    def delete(self, request: DeleteRequest) -> DeleteAnswer:
+        """Delete profiles, or say what would go. Raises `RequestError`, `StorageError`."""
+        reply = self._send("POST", "/api/v1/delete", json=asdict(request)).json()
+        return DeleteAnswer(**{**reply, "touched": tuple(Touched(**one) for one in reply["touched"])})
+
+    def deletions_in_force(self) -> list[Tombstone]:
+        """The deletions that are not carried out in every block yet."""
+        reply = self._send("GET", "/api/v1/deletions").json()
+        return [tombstone_from_fields(fields) for fields in reply["in_force"]]
+
+    def deletion(self, tombstone: str) -> Mapping[str, Any]:
+        """The manifest of a deletion. Raises `ObjectMissing`."""
+        found: Mapping[str, Any] = self._send("GET", "/api/v1/deletions", fields={"id": tombstone}).json()
+        return found
 
     def push(self, upload: Upload, time_ns: int = 0) -> None:
         """Push one pprof as an agent does, durable when it returns; `time_ns`, unless 0, replaces its time.

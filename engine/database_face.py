@@ -31,7 +31,7 @@ EXCLUDED = pa.schema(
         ("row_count", pa.uint32()),
     ]
 )
-"""Copies of profiles that must not count: key columns of `profiles`, and its `start` and `n`."""
+"""Profiles that must not count, copies and hidden ones: key columns of `profiles`, and its `start` and `n`."""
 
 _BLOCKS = pa.schema(
     [
@@ -57,8 +57,8 @@ class FaceContents:
     """What one request may see.
 
     `files` lists the files of each stored table (`TABLES`), in any order; `tables` are those of one block
-    that is only in memory; both may be given. `metas` describes all the blocks. `excluded` has the schema
-    `EXCLUDED`.
+    that is only in memory, and those that take the place of a block's file; both may be given. `metas` describes
+    all the blocks. `excluded` has the schema `EXCLUDED`.
     """
 
     metas: Iterable[BlockMeta] = ()

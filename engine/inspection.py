@@ -64,7 +64,7 @@ class Inspection:
 def _contradictions(state: CatalogState, meta: BlockMeta) -> Iterator[str]:
     """Where the catalog and a block's own metadata disagree."""
     entry = state.blocks[meta.ulid]
-    for name in ("level", "min_ts", "max_ts", "profiles", "samples", "size_bytes"):
+    for name in ("level", "min_ts", "max_ts", "profiles", "samples", "size_bytes", "applied"):
         listed, found = getattr(entry, name), getattr(meta, name)
         if listed != found:
             yield f"catalog: {name} is {listed}, meta.json says {found}"

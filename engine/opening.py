@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PROFILE_SUFFIXES = (".gz", ".pb", ".pprof", ".prof", ".zst", ".folded", ".collapsed", ".txt", ".json", ".jfr")
 """A path that is not there and ends so is a file that is missing, not a new store."""
 
+_SERVERS = ("http://", "https://")
+
 SIDE = "side"
 """The label that tells the two sides of a comparison of files apart."""
 
@@ -101,28 +103,36 @@ def open_store(where: str, tenant: str, executor: str = "") -> Database:
 
     Raises `RequestError` when an `executor` is to read what a server has, and as `executor_named` does.
     """
-    if where.startswith(("http://", "https://")):
-        if executor:
-            raise RequestError(f"executor {executor}: workers read blocks in a store, not through a server")
-        from .client import ClientDatabase
-
-        return ClientDatabase(where, tenant)
-    from .embedded import open_embedded
-
-    server = None if is_url(where) else running_server(where.removeprefix("file://"))
-    is_served = server is not None and (tenant == ANONYMOUS or server.multitenancy)
+    server = server_of(where, tenant)
+    is_server = where.startswith(_SERVERS)
     if executor:
-        if is_served:
+        if is_server:
+            raise RequestError(f"executor {executor}: workers read blocks in a store, not through a server")
+        if server is not None:
             raise RequestError(
                 f"executor {executor}: the server of this store has profiles that are in no block yet; ask without"
             )
         return _executed(where, tenant, executor)
+    if server is not None and is_server:
+        return server
+    from .embedded import open_embedded
+
     store = open_embedded(where, tenant, load_settings())
-    if server is None or not is_served:
-        return store
+    return store if server is None else ServedStore(server, store)
+
+
+def server_of(where: str, tenant: str) -> ClientDatabase | None:
+    """The server at a URL, or the one that keeps a local store for a tenant; None where there is none."""
+    if where.startswith(_SERVERS):
+        url = where
+    else:
+        running = None if is_url(where) else running_server(where.removeprefix("file://"))
+        if running is None or (tenant != ANONYMOUS and not running.multitenancy):
+            return None
+        url = running.url
     from .client import ClientDatabase
 
-    return ServedStore(ClientDatabase(server.url, tenant), store)
+    return ClientDatabase(url, tenant)
 
 
 def _executed(where: str, tenant: str, executor: str) -> Database:
@@ -139,16 +149,12 @@ def _executed(where: str, tenant: str, executor: str) -> Database:
 
 def open_server(where: str, tenant: str) -> ClientDatabase:
     """The server at a URL, or the one that keeps a local store. Raises `RequestError` where there is none."""
-    from .client import ClientDatabase
-
-    if where.startswith(("http://", "https://")):
-        return ClientDatabase(where, tenant)
-    server = None if is_url(where) else running_server(where.removeprefix("file://"))
+    server = server_of(where, tenant)
     if server is None:
         raise RequestError(
             f"{where}: no server keeps it on this machine; name one with --url http://host:4040"
         )
-    return ClientDatabase(server.url, tenant)
+    return server
 
 
 def open_profiles(*groups: Uploads) -> Opened:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import Lock
@@ -14,6 +14,7 @@ from .database import DuckDB, connect_within
 from .execution import Executor
 from .query.overlay import Overlays
 from .query.snapshot import Snapshot
+from .query.visible import Hidden, hide
 from .settings import Settings, load_settings
 from .storage.cache import block_locator
 from .storage.catalog import Catalog
@@ -51,13 +52,14 @@ class StorePlace:
         """Those of a worker, which does one item at a time: its threads would only fight over the core of another."""
         return replace(self.settings or load_settings(), threads=1)
 
-    def snapshot(self, ulids: Iterable[str]) -> Snapshot:
-        """Some blocks, in the catalog or not, kept open by this process.
+    def snapshot(self, ulids: Iterable[str], hidden: Mapping[str, Hidden]) -> Snapshot:
+        """Some blocks, in the catalog or not, kept open by this process, with profiles of some hidden.
 
         Raises `ObjectMissing`, `CorruptBlock` and as `blocks`.
         """
         opened = _opened(self)
         found = {ulid: opened.blocks.block(ulid) for ulid in ulids}
+        found |= {ulid: hide(found[ulid], rows) for ulid, rows in hidden.items()}
         return Snapshot(found, opened.database, overlays=opened.overlays)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from ..schema.catalog import live_blocks
 from ..schema.errors import CommitConflict, CorruptBlock, StorageError, Unavailable
+from ..schema.tombstone import Tombstone
+from .compaction.manifest import known_tombstones
 from .compaction.retention import Expired, Retention, plan_expiry
 from .storage.block_directories import BlockDirectory, find_blocks, find_leftovers, remove_leftover
 from .storage.catalog import Catalog
@@ -48,14 +50,15 @@ class Upkeep:
     def reindex(self, act: bool) -> Sequence[Listed]:
         """Make the live blocks those that are whole and that no other was merged from; without `act`, only say which.
 
-        To be run alone: a block that is committed meanwhile is forgotten. Raises `StorageError`.
+        To be run alone: a block that is committed meanwhile is forgotten. All deletions are in force again. Raises
+        `StorageError`, also for a manifest of a deletion that cannot be read.
         """
         named: Iterable[str] = ()
         with suppress(CorruptBlock):
             named = self._catalog.load().blocks
         found = read_metas(self._objects, self._tenant, named)
         if act:
-            self._catalog.reindex(found.metas)
+            self._catalog.reindex(found.metas, self._tombstones())
         live = {entry.ulid for entry in live_blocks(found.metas)}
         children = {parent: meta.ulid for meta in found.metas for parent in meta.parents}
         whole = [
@@ -68,6 +71,14 @@ class Upkeep:
             for meta in found.metas
         ]
         return [*whole, *(Listed(ulid, 0, 0, reason) for ulid, reason in found.left_out.items())]
+
+    def _tombstones(self) -> Sequence[Tombstone]:
+        """All that ever were: blocks that hold what they are about may come back. Raises `CorruptBlock`."""
+        known = {one.id: one for one in known_tombstones(self._objects, self._tenant)}
+        with suppress(CorruptBlock):
+            state = self._catalog.load()
+            known |= {**state.spent, **state.tombstones}
+        return list(known.values())
 
     def expire(self, retention: Retention, act: bool) -> Sequence[Expired]:
         """Give up blocks by age and size; without `act`, only say which. Their files stay until a sweep.

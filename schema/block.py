@@ -69,7 +69,8 @@ class RollupMeta:
 class BlockMeta:
     """`meta.json`. `block` is the low 64 bits of the ULID: the constant of the `block` columns.
 
-    `min_ts` and `max_ts` are the first and the last profile's time, both inclusive, nanoseconds.
+    `min_ts` and `max_ts` are the first and the last profile's time, both inclusive, nanoseconds. Tombstones up to the
+    catalog version `applied` do not concern it.
     """
 
     ulid: str
@@ -89,6 +90,7 @@ class BlockMeta:
     rollups: tuple[RollupMeta, ...] = ()
     version: int = FORMAT_VERSION
     size_bytes: int = field(default=0)
+    applied: int = 0
 
     def rows(self, table: str) -> int | None:
         """How many rows a table must have; None where that is not said."""

@@ -27,6 +27,7 @@ BROAD_EXCEPTS = {
     "engine/services/compactor.py::run_once",
     "engine/services/compactor.py::_look",
     "engine/services/job_child.py::_done",  # a process boundary: the server logs it
+    "engine/services/deleter.py::_work",
     "engine/services/decoding.py::_alone",
     "engine/services/decoding.py::_outcomes",
     "engine/services/ingester.py::_flush_all",

@@ -26,7 +26,8 @@ _MOST_LOST = 3
 
 @dataclass(frozen=True)
 class Compacted:
-    """What became of a job: the block that was made; None where another process was first, or none could be.
+    """What became of a job: the block that was made; None where another process was first, none could be, or everything
+    in its blocks was deleted.
 
     `problems` says of blocks why they are not to be tried again.
     """

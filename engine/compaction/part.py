@@ -15,11 +15,13 @@ import pyarrow as pa
 
 from ...schema import tables
 from ...schema.errors import CorruptBlock
+from ..query.in_use import in_use
 from ..query.opened import OpenBlock, PartStacks
 from ..query.stack_totals import expand_ranges
+from ..query.visible import VisibleBlock
 from ..storage.sample_rows import id_words, sorted_rows
 from ..trie import NumberArray, numbers_to, offsets_of
-from .tries import MergedTries, TrieMerge, pruned, with_symbols
+from .tries import MergedTries, TrieMerge, only_used, pruned, with_symbols
 
 IntArray = npt.NDArray[np.int64]
 U64Array = npt.NDArray[np.uint64]
@@ -43,15 +45,21 @@ class PartInput:
 
     @property
     def profiles(self) -> pa.Table:
-        """Its profiles as they are stored."""
-        return self.block.block.table(
-            "profiles", tables.PROFILES.names, self.block.meta.parts[self.part].profiles
-        )
+        """Its visible profiles as they are stored."""
+        first, last = self.block.meta.parts[self.part].profiles
+        stored = self.block.block.table("profiles", tables.PROFILES.names, (first, last))
+        if isinstance(self.block, VisibleBlock):
+            return stored.filter(pa.array(self.block.is_shown(first, last)))
+        return stored
 
     @property
     def stacks(self) -> PartStacks:
         """Its stacks, over the locations of the merged block."""
-        return with_symbols(self.block.read_stacks(self.part), self.locations)
+        stacks = self.block.read_stacks(self.part)
+        if isinstance(self.block, VisibleBlock):
+            # What is not used may have locations that the merged block lacks.
+            stacks = only_used(stacks, in_use(self.block).stacks[self.part])
+        return with_symbols(stacks, self.locations)
 
 
 @dataclass(frozen=True)
@@ -124,8 +132,8 @@ class PartMerge:
         for source, node in reversed(list(enumerate(tries.node_of_stack))):
             # Of equal use, as the first input has them: stacks that came together pack better side by side.
             order[node] = source << 32 | np.arange(len(node))
-            # No input has a stack twice, so plain indexing adds right.
-            uses[node] += self._uses(source, len(node))
+            # Stacks that only hidden profiles use share the node of another.
+            np.add.at(uses, node, self._uses(source, len(node)))
         by_use = np.lexsort((order, -uses))[: np.count_nonzero(uses)]
         number = np.full(len(uses), -1, np.int32)
         number[by_use] = numbers_to(len(by_use))

@@ -17,11 +17,14 @@ from ..query.opened import OpenBlock
 from ..storage.blocks import put_block, require_checksums
 from ..storage.builder import BlockBuilder
 from ..storage.catalog import Catalog
+from ..storage.catalog_change import Change
 from ..storage.layout import BlockOrigin, BlockTables
 from ..storage.objects import Objects
 from ..storage.quarantine import Quarantine
 from ..storage.spill import work_directory
+from .inputs import MergeInput
 from .plan import MergeJob, MergePolicy, plan_merges
+from .removals import recorded, removal_of
 from .stream import merge_into
 from .unpack import unpack
 
@@ -74,23 +77,40 @@ def merge_blocks(blocks: Sequence[OpenBlock], origin: BlockOrigin) -> BlockTable
     return built
 
 
-def replace_blocks(store: BlockStore, job: MergeJob, reason: str) -> BlockMeta:
-    """Run a job: write the one block and commit it in place of the others.
+def replace_blocks(store: BlockStore, job: MergeJob, reason: str) -> BlockMeta | None:
+    """Run a job: write the one block, without what was deleted, and commit it in place of the others.
 
-    Raises `CommitConflict` when another process was first, `CorruptBlock` when checksums or sums do not hold, and
-    `Unavailable` when a disk or the store is in the way. Whatever it raises, the catalog is as before, or the job done.
+    None when everything in them was deleted. Raises `CommitConflict` when another process was first, `CorruptBlock`
+    when checksums or sums do not hold, and `Unavailable` when a disk or the store is in the way. Whatever it raises, the
+    catalog is as before, or the job done.
     """
+    # Of this version are the tombstones; what is deleted later concerns the new block as it does these.
+    state = store.catalog.load()
+    gone = [ulid for ulid in job.ulids if ulid not in state.blocks]
+    if gone:
+        raise CommitConflict(f"blocks {', '.join(gone)} are not live")
+    inputs = [MergeInput.of(store.block(ulid), state) for ulid in job.ulids]
+    visible = [one.visible for one in inputs if one.visible is not None]
+    meta = _merged(store, job, visible, state.version) if visible else None
+    if all(one.is_whole for one in inputs) and meta is not None:
+        store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason=reason)
+        return meta
+    change = Change(reason, () if meta is None else (entry_of(meta),), job.ulids)
+    with recorded(store.objects, store.tenant, removal_of(change.commit_id, inputs, meta)):
+        store.catalog.commit_change(change)
+    return meta
+
+
+def _merged(store: BlockStore, job: MergeJob, blocks: Sequence[OpenBlock], applied: int) -> BlockMeta:
+    """The block that a job makes, written and not committed."""
     from ulid import ULID
 
-    blocks = [store.block(ulid) for ulid in job.ulids]
     for block in blocks:
         require_checksums(block.block)
     level = max(block.meta.level for block in blocks) if job.level is None else job.level
-    origin = BlockOrigin(str(ULID()), store.tenant, level, job.ulids)
+    origin = BlockOrigin(str(ULID()), store.tenant, level, job.ulids, applied=applied)
     with work_directory(store.spill_directory) as directory:
-        meta = put_block(store.objects, merge_into(directory, blocks, origin), directory)
-    store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason=reason)
-    return meta
+        return put_block(store.objects, merge_into(directory, blocks, origin), directory)
 
 
 def merge_small_blocks(store: BlockStore, policy: MergePolicy = DEFAULT_POLICY) -> None:

@@ -14,7 +14,10 @@ import pyarrow as pa
 from ...schema import tables
 from ...schema.block import BlockMeta
 from ...schema.errors import Unavailable
+from ...schema.profile import NormalisedBatch
+from ..query.in_use import same_hidden
 from ..query.opened import OpenBlock
+from ..query.visible import VisibleBlock
 from ..storage.builder import CollectedSymbols
 from ..storage.layout import (
     TRIES,
@@ -35,7 +38,7 @@ from ..trie import offsets_of
 from .ahead import AheadBlock, one_ahead
 from .part import PartInput, PartMerge
 from .rollup import write_rollups
-from .unpack import unpack_symbols
+from .unpack import unpack_symbols, unpack_used_symbols
 
 IntArray = npt.NDArray[np.int64]
 
@@ -43,7 +46,7 @@ _BY_PART = ("profiles", "samples", "stacks", "stacktraces", "frames")
 
 
 def merge_into(directory: Path, blocks: Sequence[OpenBlock], origin: BlockOrigin) -> BlockMeta:
-    """One block with the profiles of all, copies dropped, as files in a directory; returns its metadata without these.
+    """One block with the visible profiles of all, copies dropped, as files in a directory; returns its metadata.
 
     Raises `CorruptBlock` when something does not add up, or two things have one hash, and `Unavailable` when the disk
     does not take it.
@@ -63,6 +66,20 @@ def merge_into(directory: Path, blocks: Sequence[OpenBlock], origin: BlockOrigin
         raise Unavailable(f"{directory}: {error.strerror or error}") from None
 
 
+def _symbols(block: OpenBlock) -> NormalisedBatch:
+    """What the visible profiles of a block use."""
+    if isinstance(block, VisibleBlock):
+        return unpack_used_symbols(block)
+    # Opened anew, since an open block keeps what it was asked for, and all of them are needed to the end.
+    return unpack_symbols(OpenBlock(block.block))
+
+
+def _ahead(block: OpenBlock) -> OpenBlock:
+    """The block, to be read once from its beginning to its end."""
+    ahead = OpenBlock(AheadBlock(block.block))
+    return same_hidden(ahead, block) if isinstance(block, VisibleBlock) else ahead
+
+
 @dataclass(frozen=True)
 class _Written:
     """The rows of one part in each table, and its profiles."""
@@ -79,8 +96,7 @@ class _BlockMerge:
     def __init__(self, blocks: Sequence[OpenBlock], origin: BlockOrigin) -> None:
         self._origin = origin
         collected = CollectedSymbols()
-        # Opened anew, since an open block keeps what it was asked for, and all of them are needed to the end.
-        for symbols in one_ahead(unpack_symbols(OpenBlock(block.block)) for block in blocks):
+        for symbols in one_ahead(map(_symbols, blocks)):
             collected.add(symbols)
         found = collected.tables()
         self._series = number_series(found["series"])
@@ -93,28 +109,34 @@ class _BlockMerge:
             "mappings": mappings,
             "labelsets": labelsets,
         }
-        ahead = [OpenBlock(AheadBlock(block.block)) for block in blocks]
+        ahead = [_ahead(block) for block in blocks]
         self._inputs = self._inputs_by_part(ahead, labelsets)
         self._extras = tuple(
             name
             for name in tables.SAMPLE_EXTRAS.names
             if any(name in block.meta.sample_extras for block in blocks)
+            and (name != "labelset" or len(labelsets))
         )
         self._written: list[_Written] = []
 
     def _inputs_by_part(self, blocks: Sequence[OpenBlock], labelsets: pa.Table) -> list[list[PartInput]]:
         inputs: list[list[PartInput]] = [[] for _ in range(int(self._part_of_series.max(initial=-1)) + 1)]
         for block in blocks:
+            # What only hidden profiles use has no number.
+            strict = not isinstance(block, VisibleBlock)
             series = first_rows(
-                self._series.column("series_id"), pa.array(block.index.series_id), strict=True
+                self._series.column("series_id"), pa.array(block.index.series_id), strict=strict
             )
             known = block.block.table("labelsets", ["labelset_id"]).column("labelset_id")
-            labelset = first_rows(labelsets.column("labelset_id"), known, strict=True)
+            labelset = first_rows(labelsets.column("labelset_id"), known, strict=strict)
             found = block.block.table("locations", ["location_id"]).column("location_id")
-            location = known_rows(self._symbols.location_ids, found)
+            ids = self._symbols.location_ids
+            location = known_rows(ids, found) if strict else first_rows(ids, found)
             for part in block.meta.parts:
-                number = int(self._part_of_series[series[part.series[0]]])
-                inputs[number].append(PartInput(block, part.part, series, labelset, location))
+                of_part = series[slice(*part.series)]
+                if (of_part >= 0).any():
+                    number = int(self._part_of_series[of_part.max()])
+                    inputs[number].append(PartInput(block, part.part, series, labelset, location))
         return inputs
 
     @property

@@ -116,3 +116,15 @@ def with_symbols(stacks: PartStacks, locations: NumberArray) -> PartStacks:
     """The same over other numbers of locations."""
     symbol: NumberArray = np.append(locations, -1)[stacks.trie.symbol]
     return replace(stacks, trie=replace(stacks.trie, symbol=symbol))
+
+
+def only_used(stacks: PartStacks, used: npt.NDArray[np.bool_]) -> PartStacks:
+    """The same over the nodes of the used stacks alone; the others become a used one, and there are none if none is."""
+    if not used.any():
+        used = np.zeros(0, np.bool_)
+    keep = np.zeros(len(stacks.trie), np.bool_)
+    keep[stacks.node_of_stack[: len(used)][used]] = True
+    trie, place = pruned(stacks.trie, keep)
+    stack = np.where(used, np.arange(len(used)), np.argmax(used) if len(used) else 0)
+    node_of_stack: NumberArray = place[stacks.node_of_stack[stack]].astype(np.int32)
+    return PartStacks(trie, node_of_stack, stacks.stack_id[stack])

@@ -10,18 +10,26 @@ import pyarrow as pa
 from ...schema import profile
 from ...schema.identity import NO_ID
 from ...schema.profile import NormalisedBatch
+from ..query.in_use import in_use
 from ..query.locations import locations_by_hash, stacks_by_hash
 from ..query.opened import OpenBlock
+from ..query.visible import VisibleBlock
 
 
 def unpack(block: OpenBlock) -> NormalisedBatch:
-    """Everything the block holds."""
+    """Everything that is visible of the block, and what it uses."""
     stacks, stack_ids = stacks_by_hash(block)
+    profiles, samples = _profiles(block), _samples(block, stack_ids)
+    if not isinstance(block, VisibleBlock):
+        return replace(unpack_symbols(block), profiles=profiles, samples=samples, stacks=stacks)
+    shown = block.is_shown(0, len(profiles))
+    samples = samples.filter(pa.array(np.repeat(shown, profiles.column("n").to_numpy())))
+    used = pa.array(np.unique(samples.column("stack_id").to_numpy()))
     return replace(
-        unpack_symbols(block),
-        profiles=_profiles(block),
-        samples=_samples(block, stack_ids),
-        stacks=stacks,
+        unpack_used_symbols(block),
+        profiles=profiles.filter(pa.array(shown)),
+        samples=samples,
+        stacks=stacks.filter(pa.compute.is_in(stacks.column("stack_id"), value_set=used)),
     )
 
 
@@ -33,6 +41,21 @@ def unpack_symbols(block: OpenBlock) -> NormalisedBatch:
         functions=_functions(block),
         mappings=block.block.table("mappings", profile.MAPPINGS.names),
         labelsets=block.block.table("labelsets", profile.LABELSETS.names).cast(profile.LABELSETS),
+    )
+
+
+def unpack_used_symbols(block: VisibleBlock) -> NormalisedBatch:
+    """The same without what visible profiles do not use."""
+    every, used = unpack_symbols(block), in_use(block)
+    real = pa.compute.invert(block.block.table("functions", ["synthetic"]).column("synthetic"))
+    return NormalisedBatch(
+        series=every.series.filter(pa.array(used.series)),
+        locations=every.locations.filter(pa.array(used.locations)),
+        functions=every.functions.filter(pa.array(used.functions[real.to_numpy()])),
+        mappings=every.mappings.filter(pa.array(used.mappings)),
+        labelsets=every.labelsets.filter(pa.array(used.labelsets))
+        if len(used.labelsets)
+        else every.labelsets,
     )
 
 

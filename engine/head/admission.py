@@ -13,10 +13,13 @@ from .generation import Pieces
 
 
 class Admission:
-    """The batches of one tenant in one commit. `lean` takes away the symbols that the head has."""
+    """The batches of one tenant in one commit. `lean` takes away the symbols that the head has; `applied` is as its
+    frames have it.
+    """
 
-    def __init__(self, lean: Callable[[Pieces], Pieces]) -> None:
+    def __init__(self, lean: Callable[[Pieces], Pieces], applied: int) -> None:
         self._lean = lean
+        self._applied = applied
         self._admitted: list[Pieces] = []
         self._symbols: CollectedSymbols | None = None
         self._collected = 0
@@ -29,7 +32,7 @@ class Admission:
         lean = self._lean(pieces)
         if self._admitted:
             lean = self._without_admitted(lean)
-        payload = encode_frame(tenant, lean)
+        payload = encode_frame(tenant, lean, self._applied)
         self._admitted.append(lean)
         return lean, payload
 

@@ -28,6 +28,10 @@ MOST_SEGMENTS = 5
 """Blocks put aside that a question may find, per tenant and generation; more are joined first."""
 
 
+UNKNOWN = -1
+"""Of a catalog that was not looked at: its version."""
+
+
 @dataclass(frozen=True)
 class _Segment:
     """A block in memory, and what it was made of; the symbols are those of the generation."""
@@ -58,10 +62,14 @@ Pieces = Sequence[NormalisedBatch]
 
 
 class TenantRows:
-    """One tenant's profiles in one generation. Safe for several threads; one at a time commits."""
+    """One tenant's profiles in one generation. Safe for several threads; one at a time commits.
 
-    def __init__(self, tenant: str) -> None:
+    Tombstones after the catalog version `applied` concern them; it is `UNKNOWN` while the catalog was not looked at.
+    """
+
+    def __init__(self, tenant: str, applied: int = 0) -> None:
         self._tenant = tenant
+        self.applied = applied
         # Guards the builder and the symbols; never held while the disk is waited for.
         self._lock = Lock()
         # Lets one thread at a time build; taken before `_lock`.
@@ -109,16 +117,27 @@ class TenantRows:
                 self.profiles += len(piece.profiles)
                 self.samples += len(piece.samples)
 
+    def settle(self, version: int) -> None:
+        """The catalog is at a version: what it was at when the first profile came, as far as anybody can tell."""
+        if self.applied == UNKNOWN:
+            self.applied = version
+
     def segments(self, start_ns: int | None = None, end_ns: int | None = None) -> Sequence[OpenBlock]:
         """Everything that was added and is in `[start_ns, end_ns)`, and maybe more, as a few blocks in memory."""
         with self._building:
             if self._built is not None:
-                return [self._built]
+                return self._marked([self._built])
             if self._touches(start_ns, end_ns):
                 self._look()
             if len(self._segments) > MOST_SEGMENTS:
                 self._join_smallest()
-            return [one.opened for one in self._everything()]
+            return self._marked([one.opened for one in self._everything()])
+
+    def _marked(self, blocks: Sequence[OpenBlock]) -> Sequence[OpenBlock]:
+        """Blocks that say which tombstones concern them."""
+        for block in blocks:
+            block.applied = self.applied
+        return blocks
 
     def _touches(self, start_ns: int | None, end_ns: int | None) -> bool:
         with self._lock:
@@ -128,11 +147,11 @@ class TenantRows:
         """Everything that was added, as blocks that know series and times but no samples; waits for no layout."""
         with self._lock:
             if self._built is not None:
-                return [self._built]
+                return self._marked([self._built])
             aside = [one.opened for one in self._segments]
             outlines = [self._builder.outline(), *([self._moving] if self._moving is not None else [])]
         laid_out = [lay_out(one, self._origin()) for one in outlines if len(one.profiles)]
-        return [*aside, *(OpenBlock(SegmentBlock(one)) for one in laid_out)]
+        return self._marked([*aside, *(OpenBlock(SegmentBlock(one)) for one in laid_out)])
 
     def _origin(self) -> BlockOrigin:
         return BlockOrigin(str(ULID()), self._tenant, level=0)
@@ -142,7 +161,7 @@ class TenantRows:
 
         Nothing may be added any more. Called again, it returns the same block; questions see it until it is stored.
         """
-        origin = BlockOrigin(ulid, self._tenant, level=0, sources=(source,))
+        origin = BlockOrigin(ulid, self._tenant, level=0, sources=(source,), applied=max(self.applied, 0))
         with self._building:
             if self._built_tables is not None or not self.profiles:
                 return self._built_tables

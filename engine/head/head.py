@@ -8,7 +8,7 @@ the head before the catalog; a block that is in both has one name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -19,7 +19,7 @@ from ...schema.errors import CorruptBlock, FlameduckError, LimitExceeded, Storag
 from ..query.opened import OpenBlock
 from .admission import Admission
 from .frames import UnknownVersion, decode_frame
-from .generation import Pieces, TenantRows
+from .generation import UNKNOWN, Pieces, TenantRows
 from .log import Log, LogFile, LogReader, sync_directory
 
 SUFFIX = ".log"
@@ -54,13 +54,19 @@ class Generation:
         """How blocks name it."""
         return f"head/{self.name}"
 
-    def rows(self, tenant: str) -> TenantRows:
-        """One tenant's rows, made on first use."""
+    def rows(self, tenant: str, version: int = UNKNOWN) -> TenantRows:
+        """One tenant's rows, made on first use; the tenant's catalog is at a version, as far as is known."""
         with self._lock:
             rows = self._tenants.get(tenant)
             if rows is None:
-                rows = self._tenants[tenant] = TenantRows(tenant)
+                rows = self._tenants[tenant] = TenantRows(tenant, version)
+            rows.settle(version)
             return rows
+
+    def is_before(self, tenant: str, tombstone: int) -> bool:
+        """Whether a tombstone of that version concerns the tenant's rows, and so must not be joined by others."""
+        rows = self.known_rows(tenant)
+        return rows is not None and UNKNOWN < rows.applied < tombstone
 
     def known_rows(self, tenant: str) -> TenantRows | None:
         """One tenant's rows, if it has any that are not dropped."""
@@ -88,13 +94,32 @@ class Generation:
         return sum(rows.size_bytes for rows in self.tenants().values())
 
 
-class Head:
-    """Durable recent profiles below a local directory. Safe for several threads."""
+@dataclass(frozen=True)
+class Moment:
+    """What is known of a tenant's catalog: its version, `UNKNOWN` if it was not looked at, and its newest tombstone's."""
 
-    def __init__(self, directory: Path, opened: type[LogFile] = LogFile) -> None:
+    version: int = 0
+    last_tombstone: int = 0
+
+
+class Head:
+    """Durable recent profiles below a local directory. Safe for several threads.
+
+    `moment_of` tells a tenant's moment, at once. What comes after a tombstone is not of the generation that it concerns.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        opened: type[LogFile] = LogFile,
+        moment_of: Callable[[str], Moment] = lambda tenant: Moment(),
+    ) -> None:
         """Read what an earlier process left behind. Raises `StorageError`."""
         self._directory = directory
         self._opened = opened
+        self._moment_of = moment_of
+        # Of tenants that ever had any: what is known of catalogs may be forgotten between two questions.
+        self._last_tombstones: dict[str, int] = {}
         # Held by who writes the log; taken before all other locks.
         self._commit_lock = Lock()
         # Guards which generations there are; held for no time, so that questions never wait for the disk.
@@ -117,9 +142,9 @@ class Head:
         reader = LogReader(path)
         for payload in reader.payloads():
             try:
-                tenant, pieces = decode_frame(payload)
-                rows = generation.rows(tenant)
-                rows.add(rows.lean(pieces))
+                frame = decode_frame(payload)
+                rows = generation.rows(frame.tenant, frame.applied)
+                rows.add(rows.lean(frame.pieces))
             except UnknownVersion as error:
                 raise UnknownVersion(f"{path}: {error}") from None
             except CorruptBlock as error:
@@ -138,9 +163,16 @@ class Head:
         outcomes: list[FlameduckError | None] = [None] * len(batches)
         with self._commit_lock:
             # The log first: where the last one broke, it begins another generation.
+            moments = {name: self._moment_of(name) for name in sorted({one.tenant for one in batches})}
             written = self._open_log()
-            rows = {name: self._current.rows(name) for name in sorted({one.tenant for one in batches})}
-            admissions = {name: Admission(one.lean) for name, one in rows.items()}
+            if any(
+                self._current.is_before(name, self._last_tombstone(name, one))
+                for name, one in moments.items()
+            ):
+                self._close_generation()
+                written = self._open_log()
+            rows = {name: self._current.rows(name, one.version) for name, one in moments.items()}
+            admissions = {name: Admission(one.lean, one.applied) for name, one in rows.items()}
             frames: list[tuple[int, Pieces, bytes]] = []
             for number, one in enumerate(batches):
                 try:
@@ -157,6 +189,14 @@ class Head:
                 except CorruptBlock as error:
                     outcomes[number] = error
         return outcomes
+
+    def note_tombstone(self, tenant: str, version: int) -> None:
+        """A tenant has a tombstone of that version: what comes from now on is not what it concerns."""
+        if version > self._last_tombstones.get(tenant, 0):
+            self._last_tombstones[tenant] = version
+
+    def _last_tombstone(self, tenant: str, moment: Moment) -> int:
+        return max(moment.last_tombstone, self._last_tombstones.get(tenant, 0))
 
     def _open_log(self) -> Log:
         """The current generation's log, made with its first commit; another one where it broke."""
@@ -220,6 +260,20 @@ class Head:
     def outlines(self, tenant: str) -> dict[str, OpenBlock]:
         """The same without samples, for questions about series alone: these wait for no other question."""
         return {block.ulid: block for rows in self._rows_of(tenant) for block in rows.outlines()}
+
+    def unsettled(self) -> set[str]:
+        """Who has rows of which it is not known what the catalog was at when they came."""
+        return {
+            tenant
+            for generation in self._generations()
+            for tenant, rows in generation.tenants().items()
+            if rows.applied == UNKNOWN
+        }
+
+    def settle(self, tenant: str, version: int) -> None:
+        """A tenant's catalog is at a version: tombstones up to it do not concern rows of which that is not known."""
+        for rows in self._rows_of(tenant):
+            rows.settle(version)
 
     def _rows_of(self, tenant: str) -> list[TenantRows]:
         found = [generation.known_rows(tenant) for generation in self._generations()]

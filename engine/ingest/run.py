@@ -49,6 +49,8 @@ class _Tally:
     refused: list[Refused] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     blocks: list[str] = field(default_factory=list)
+    applied: int = 0
+    """The catalog's version before anything of the next block came: what is deleted later concerns it."""
 
 
 def ingest(
@@ -59,7 +61,7 @@ def ingest(
     bounds: IngestBounds = DEFAULT_BOUNDS,
 ) -> IngestReport:
     """Store uploads; a bad one is refused and the others are stored. Everything is durable on return."""
-    tally = _Tally()
+    tally = _Tally(applied=store.catalog.load().version)
     known = KnownProfiles(store.live_blocks())
     builder = BlockBuilder()
     done = 0
@@ -152,9 +154,9 @@ def _add(
 def _cut(store: BlockStore, builder: BlockBuilder, known: KnownProfiles, tally: _Tally) -> BlockBuilder:
     """Write and commit what was collected; returns an empty builder."""
     if builder.profiles:
-        built = builder.build(BlockOrigin(_new_ulid(), store.tenant))
+        built = builder.build(BlockOrigin(_new_ulid(), store.tenant, applied=tally.applied))
         meta = write_block(store.objects, built)
-        store.catalog.commit(added=(entry_of(meta),), removed=(), reason="ingest")
+        tally.applied = store.catalog.commit(added=(entry_of(meta),), removed=(), reason="ingest").version
         tally.blocks.append(meta.ulid)
         # Another process may have merged it away by now, so it is not looked up in the catalog.
         known.add(store.block(meta.ulid))

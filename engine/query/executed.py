@@ -20,6 +20,7 @@ from .opened import OpenBlock
 from .overlay import Overlays
 from .plan import BlockScan, Plan
 from .source import BlockSource, Weights
+from .visible import Hidden, VisibleBlock
 
 if TYPE_CHECKING:
     from .snapshot import Snapshot
@@ -33,8 +34,8 @@ _MERGED_AT_A_TIME = 8
 class Place(Protocol):
     """A store that a worker can open. Picklable."""
 
-    def snapshot(self, ulids: Iterable[str]) -> Snapshot:
-        """Some of its blocks. Raises `StorageError` or `Unavailable`."""
+    def snapshot(self, ulids: Iterable[str], hidden: Mapping[str, Hidden]) -> Snapshot:
+        """Some of its blocks, with profiles of some hidden. Raises `StorageError` or `Unavailable`."""
         ...
 
 
@@ -51,15 +52,16 @@ class PieceSize:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some blocks of a plan, for a worker to read: with `weights` of these blocks alone."""
+    """Some blocks of a plan, for a worker to read: with `weights` of these blocks alone, and what is `hidden` of them."""
 
     place: Place
     plan: Plan
     weights: Weights
+    hidden: Mapping[str, Hidden]
 
     def snapshot(self) -> Snapshot:
         """The blocks, open."""
-        return self.place.snapshot([scan.ulid for scan in self.plan.scans])
+        return self.place.snapshot([scan.ulid for scan in self.plan.scans], self.hidden)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,13 @@ class Elsewhere:
     def pieces(self, blocks: Mapping[str, OpenBlock], plan: Plan, weights: Weights) -> Iterator[Piece]:
         """The plan, cut: blocks of one piece are neighbours in time, which have most in common."""
         for scans in self._cut(blocks, plan.scans):
-            yield Piece(self.place, replace(plan, scans=scans), _of_blocks(weights, scans))
+            here = [(scan.ulid, blocks[scan.ulid]) for scan in scans]
+            hidden = {
+                ulid: Hidden(block.key, block.hidden)
+                for ulid, block in here
+                if isinstance(block, VisibleBlock)
+            }
+            yield Piece(self.place, replace(plan, scans=scans), _of_blocks(weights, scans), hidden)
 
     def _cut(
         self, blocks: Mapping[str, OpenBlock], scans: Sequence[BlockScan]

@@ -131,6 +131,8 @@ class OpenBlock:
 
     def __init__(self, block: Block) -> None:
         self.block = block
+        # Tombstones up to this catalog version do not concern it.
+        self.applied = block.meta.applied
         self._lock = RLock()
         self._held = _Held()
         self.note_read: NoteRead | None = None
@@ -156,6 +158,10 @@ class OpenBlock:
     def ulid(self) -> str:
         """The block's name."""
         return self.block.meta.ulid
+
+    def once(self, kind: str, make: Callable[[], Any], part: int = 0) -> Any:
+        """What `make` gives, which is kept with the block as the piece of this kind."""
+        return self._once(kind, part, make)
 
     def _once(self, kind: str, part: int, read: Callable[[], Any]) -> Any:
         with self._lock:

@@ -30,6 +30,8 @@ from .plan import BlockScan, Plan, ProfileKeys
 from .project import frames_of, surviving_nodes
 from .rollups import DIFFERENCES, LEFT_OUT, PICKED, WEIGHTED, Divided, divide, rollup_totals
 from .stack_totals import StackTotals, TimeRange, rows_totals, stack_totals
+from .visible import VisibleBlock
+from .visible_totals import visible_totals, without_profiles
 from .watch import UNWATCHED, Watch
 
 IntArray = npt.NDArray[np.int64]
@@ -121,7 +123,7 @@ class BlockSource:
         self, block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights
     ) -> list[StackTotals]:
         """Values by stack of each part of one block."""
-        reason = _why_no_rollup(scan, plan, weights)
+        reason = _why_no_rollup(block, scan, plan, weights)
         if reason:
             self._watch.from_samples(scan, reason)
         if plan.picked is not None:
@@ -134,12 +136,12 @@ class BlockSource:
             return rows_totals(block, *chosen, weight)
         time = TimeRange(plan.start_ns, plan.end_ns)
         excluded = weights.excluded.get(scan.ulid)
-        if excluded is None:
+        if not reason:
             return self._rolled_up(block, divide(block, scan, time))
-        found = stack_totals(block, scan, time, self._database)
-        taken = rows_totals(block, *block.profile_ranges(excluded), np.ones(len(excluded)))
-        negated = {t.part: t for t in taken}
-        return [_minus(total, negated.get(total.part)) for total in found]
+        found = visible_totals(block, scan, time, self._database)
+        if excluded is None:
+            return found
+        return without_profiles(block, found, *block.profile_ranges(excluded))
 
     def _rolled_up(self, block: OpenBlock, divided: Divided) -> list[StackTotals]:
         self._watch.divided(block.ulid, divided)
@@ -149,7 +151,7 @@ class BlockSource:
         return totals
 
 
-def _why_no_rollup(scan: BlockScan, plan: Plan, weights: Weights) -> str:
+def _why_no_rollup(block: OpenBlock, scan: BlockScan, plan: Plan, weights: Weights) -> str:
     """Why nothing of a block can be read from rollups; empty where that depends on the part."""
     if plan.picked is not None:
         return PICKED
@@ -157,7 +159,7 @@ def _why_no_rollup(scan: BlockScan, plan: Plan, weights: Weights) -> str:
         return DIFFERENCES
     if weights.weighted is not None:
         return WEIGHTED
-    return LEFT_OUT if scan.ulid in weights.excluded else ""
+    return LEFT_OUT if scan.ulid in weights.excluded or isinstance(block, VisibleBlock) else ""
 
 
 def _profile_ranges(
@@ -172,14 +174,6 @@ def _profile_ranges(
     if excluded is not None:
         profiles = profiles.take(~np.isin(profiles.row, excluded))
     return profiles.start, profiles.n, np.ones(len(profiles))
-
-
-def _minus(total: StackTotals, taken: StackTotals | None) -> StackTotals:
-    if taken is None:
-        return total
-    return StackTotals(
-        total.part, np.concatenate([total.stack, taken.stack]), np.concatenate([total.value, -taken.value])
-    )
 
 
 def _side_by_side(read: Callable[[BlockScan], Found], scans: Sequence[BlockScan]) -> Iterable[Found]:

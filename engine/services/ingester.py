@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Queue
 from threading import Condition, Event, Lock, Thread
@@ -18,7 +19,7 @@ from threading import Condition, Event, Lock, Thread
 from ulid import ULID
 
 from ...schema.catalog import entry_of
-from ...schema.errors import FlameduckError, ObjectMissing, Overloaded, Unavailable
+from ...schema.errors import FlameduckError, ObjectMissing, Overloaded, StorageError, Unavailable
 from ...schema.profile import Upload
 from ...schema.request import Refused
 from ..block_set import BlockSet
@@ -146,6 +147,7 @@ class Ingester:
         wait_s = _FLUSH_LOOK_S
         while not self._stopped.wait(wait_s):
             try:
+                self._settle_all()
                 if self._is_due():
                     self._rotate()
                     self._store_closed()
@@ -220,6 +222,7 @@ class Ingester:
 
     def _store(self, generation: Generation, tenant: str, rows: TenantRows) -> None:
         blocks = self._blocks_of(tenant)
+        self._settle(tenant, blocks)
         if not is_stored(generation, blocks):
             built = rows.build(_ulid_after(generation.name), generation.source)
             if built is not None:
@@ -228,6 +231,17 @@ class Ingester:
                 log.info("flushed %d profiles of %s to block %s", meta.profiles, tenant, meta.ulid)
                 self._noted(tenant)
         generation.drop(tenant)
+
+    def _settle(self, tenant: str, blocks: BlockSet) -> None:
+        """See to it that the head knows what a tenant's catalog is at. Raises `StorageError`."""
+        if tenant in self.head.unsettled():
+            self.head.settle(tenant, blocks.state().version)
+
+    def _settle_all(self) -> None:
+        """The same for all; where the store does not answer, pushes go on, and it is tried again."""
+        with suppress(StorageError, Unavailable):
+            for tenant in self.head.unsettled():
+                self._settle(tenant, self._blocks_of(tenant))
 
     def fault(self) -> str:
         """Why pushes cannot be taken now; empty when they can."""

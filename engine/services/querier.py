@@ -18,7 +18,7 @@ import pyarrow as pa
 from ulid import ULID
 
 from ...schema.block import BlockMeta
-from ...schema.catalog import BlockEntry
+from ...schema.catalog import BlockEntry, CatalogState
 from ...schema.errors import Overloaded, RequestError
 from ...schema.profile import Upload
 from ...schema.request import (
@@ -40,11 +40,13 @@ from ..compaction.run import merge_blocks
 from ..database import DatabaseLimits, DuckDB, connect
 from ..database_face import FaceContents
 from ..embedded import Engine, time_hull
+from ..head.generation import UNKNOWN
 from ..head.head import Head
 from ..query.opened import OpenBlock
 from ..query.run import answer
 from ..query.snapshot import Snapshot
 from ..query.sql_face import face_contents
+from ..query.visible import VisibleBlock, without_hidden
 from ..settings import Settings
 from ..storage.blocks import MemoryBlock
 from ..storage.layout import BlockOrigin
@@ -84,19 +86,26 @@ class TenantDatabase(Engine):
     def _snapshot(self, start_ns: int | None, end_ns: int | None) -> Snapshot:
         # The head first: what it stores meanwhile is then found in the catalog. Both call it by one name.
         segments = self._head.segments(self.blocks.tenant, start_ns, end_ns)
-        return self._over(segments, start_ns, end_ns)
+        return self._over(segments, self.blocks.state(), start_ns, end_ns)
 
     def ask(self, request: Request) -> Answer:
         """Answer a request. Raises `RequestError` or `StorageError`."""
         if not isinstance(request, _ABOUT_SERIES):
             return super().ask(request)
-        return answer(self._over(self._head.outlines(self.blocks.tenant), *time_hull(request)), request)
+        outlines = self._head.outlines(self.blocks.tenant)
+        return answer(self._over(outlines, self.blocks.state(), *time_hull(request)), request)
 
-    def _over(self, segments: dict[str, OpenBlock], start_ns: int | None, end_ns: int | None) -> Snapshot:
-        state = self.blocks.state()
+    def _over(
+        self,
+        segments: dict[str, OpenBlock],
+        state: CatalogState,
+        start_ns: int | None,
+        end_ns: int | None,
+    ) -> Snapshot:
+        self._head.note_tombstone(self.blocks.tenant, state.last_tombstone)
         found = {
             ulid: block
-            for ulid, block in segments.items()
+            for ulid, block in visible_segments(segments, state).items()
             if (end_ns is None or block.meta.min_ts < end_ns)
             and (start_ns is None or block.meta.max_ts >= start_ns)
         }
@@ -128,13 +137,14 @@ class TenantDatabase(Engine):
     def sql_contents(self, text: str) -> FaceContents:
         """What an SQL query may see."""
         segments = self._head.segments(self.blocks.tenant)
-        if len(segments) > 1:
+        state = self.blocks.state()
+        segments = visible_segments(segments, state)
+        if len(segments) > 1 or any(isinstance(one, VisibleBlock) for one in segments.values()):
             # SQL reads one block in memory beside those in files.
-            merged = merge_blocks(
-                list(segments.values()), BlockOrigin(str(ULID()), self.blocks.tenant, level=0)
-            )
+            origin = BlockOrigin(str(ULID()), self.blocks.tenant, level=0, applied=state.version)
+            merged = merge_blocks(list(segments.values()), origin)
             segments = {merged.meta.ulid: OpenBlock(MemoryBlock(merged))}
-        contents = face_contents(self._over(segments, None, None), text)
+        contents = face_contents(self._over(segments, state, None, None), text)
         return replace(contents, metas=list(contents.metas))
 
     def ingest(self, uploads: Iterable[Upload], options: IngestOptions = DEFAULT_INGEST) -> IngestReport:
@@ -143,6 +153,17 @@ class TenantDatabase(Engine):
 
     def close(self) -> None:
         """Nothing of its own is held: DuckDB is the querier's."""
+
+
+def visible_segments(segments: Mapping[str, OpenBlock], state: CatalogState) -> dict[str, OpenBlock]:
+    """What the head holds without what tombstones are about."""
+    found: dict[str, OpenBlock] = {}
+    for ulid, block in segments.items():
+        since = state.version if block.applied == UNKNOWN else block.applied
+        visible = without_hidden(block, state.made_since(since))
+        if visible is not None:
+            found[ulid] = visible
+    return found
 
 
 @dataclass(frozen=True)

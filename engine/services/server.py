@@ -24,6 +24,7 @@ from ..uploads import is_url
 from .adhoc import AdhocProfiles
 from .compactor import Compactor, CompactorBounds, CompactorParts
 from .decoding import GroupBounds
+from .deleter import Deleter, moment_of
 from .distributor import Distributor
 from .ingester import FlushBounds, Ingester, IngesterBounds
 from .job import QUEUED, RUNNING
@@ -50,7 +51,10 @@ class Server:
         self._lock_file = _lock(_head_directory(store, server.data_dir))
         self._locate = block_locator(self.objects, settings.block_cache, settings.cache_bytes)
         self.tenant_blocks = TenantBlocks(self._block_set)
-        head = Head(_head_directory(store, server.data_dir))
+        head = Head(
+            _head_directory(store, server.data_dir),
+            moment_of=lambda tenant: moment_of(self.tenant_blocks.of(tenant)),
+        )
         self.metrics = Metrics(server.metrics_tenants)
         self._register_gauges(head)
         self.limits = Overrides(server.limits_file)
@@ -62,6 +66,7 @@ class Server:
             self._note_stored,
         )
         self.ingester = Ingester(head, self.tenant_blocks.of, bounds, self.metrics)
+        self.deleter = Deleter(head, self.tenant_blocks.of, self.ingester.flush)
         self._multitenancy = server.multitenancy
         self._stopping = False
         self._self_profiler = SelfProfiler(self.ingester) if server.self_profile else None
@@ -88,6 +93,7 @@ class Server:
         """A tenant has one block more: its blocks are kept from now on."""
         self.tenant_blocks.of(tenant)
         self.compactor.note(tenant)
+        self.deleter.note(tenant)
 
     def _make_compactor(self, store: str, server: ServerSettings) -> Compactor:
         bounds = CompactorBounds(
@@ -129,6 +135,7 @@ class Server:
         if self._self_profiler is not None:
             self._self_profiler.start()
         self.compactor.start()
+        self.deleter.start()
         if self._local is not None:
             RunningServer(os.getpid(), url, os.path.abspath(self._lock_file.name), self._multitenancy).write(
                 self._local
@@ -146,6 +153,7 @@ class Server:
         if self._self_profiler is not None:
             self._self_profiler.stop()
         self.compactor.stop()
+        self.deleter.stop()
         self.ingester.stop()
         self.distributor.stop()
         self.querier.stop()

@@ -35,6 +35,8 @@ from ...schema.errors import (
     Unavailable,
 )
 from ...schema.tenant import checked_tenant
+from ...schema.tombstone import Tombstone
+from .catalog_change import Change
 from .catalog_checkpoint import decode_checkpoint, encode_checkpoint
 from .objects_protocol import Objects
 
@@ -93,6 +95,11 @@ class Catalog:
         state = self._state
         return 0 if state is None else state.version
 
+    @property
+    def known(self) -> CatalogState | None:
+        """What was seen last, without a look at the store; None as long as nothing was."""
+        return self._state
+
     def commit(self, added: Sequence[BlockEntry], removed: Sequence[str], reason: str) -> CatalogState:
         """Add and remove blocks in one step; returns the version that this made.
 
@@ -101,15 +108,17 @@ class Catalog:
         """
         if not added and not removed:
             return self.load()
-        commit_id = secrets.token_hex(8)
+        return self.commit_change(Change(reason, tuple(added), tuple(removed)))
+
+    def commit_change(self, change: Change) -> CatalogState:
+        """The same with tombstones; raises what the change's guard raises, too."""
         give_up = time.monotonic() + COMMIT_TIMEOUT_S
         attempt = 0
         with self._commit_lock:
             while time.monotonic() < give_up:
                 before = self.load()
-                entry = CatalogEntry(
-                    before.version + 1, self._clock_ns(), reason, tuple(added), tuple(removed), commit_id
-                )
+                change.guard(before)
+                entry = change.entry_after(before, self._clock_ns())
                 after = apply_entries(before, [entry])
                 if self._take(entry):
                     self._note(after)
@@ -137,17 +146,37 @@ class Catalog:
             version -= _READ_AHEAD
         return frozenset(removed)
 
-    def reindex(self, metas: Iterable[BlockMeta]) -> CatalogState:
+    def commits_since(self, version: int) -> frozenset[str]:
+        """The ids of the commits after a version. Raises `CorruptBlock` when an entry cannot be read."""
+        last = self.load().version
+        commits: set[str] = set()
+        while version < last:
+            entries = self._entries_from(version + 1, min(last - version, _READ_AHEAD))
+            commits.update(entry.commit_id for entry in entries)
+            # Numbers that are missing went with what was before the log was rebuilt.
+            version += len(entries) or 1
+        return frozenset(commits)
+
+    def reindex(self, metas: Iterable[BlockMeta], tombstones: Iterable[Tombstone] = ()) -> CatalogState:
         """Make the live blocks those of `metas`, but for blocks that others of them were merged from.
 
-        One entry that replaces all before it, also ones that are unreadable or missing. To be run alone: a
-        block that is committed meanwhile is forgotten. Blocks that were written and never committed appear.
+        One entry that replaces all before it, also ones that are unreadable or missing. `tombstones` are in force
+        afterwards. To be run alone: a block that is committed meanwhile is forgotten. Blocks that were written and
+        never committed appear.
         """
         with self._commit_lock:
-            version = self._last_number() + 1
-            blocks = live_blocks(metas)
+            blocks, known = live_blocks(metas), tuple(tombstones)
+            # Versions go on where blocks and tombstones have them, also when no number is left of the log.
+            seen = [*(block.applied for block in blocks), *(one.version for one in known)]
+            version = max(self._last_number(), *seen, 0) + 1
             entry = CatalogEntry(
-                version, self._clock_ns(), "reindex", blocks, (), secrets.token_hex(8), resets=True
+                version,
+                self._clock_ns(),
+                "reindex",
+                blocks,
+                commit_id=secrets.token_hex(8),
+                resets=True,
+                tombstones_added=known,
             )
             state = apply_entries(CatalogState(version - 1), [entry])
             if not self._take(entry):

@@ -1,7 +1,9 @@
-"""A catalog version written down whole, as Parquet: a row a live block, the version in the metadata."""
+"""A catalog version written down whole, as Parquet: a row a live block, the version and tombstones in the metadata."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from types import MappingProxyType
 
@@ -10,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ...schema.catalog import CATALOG_FORMAT, BlockEntry, CatalogState
 from ...schema.errors import CorruptBlock
+from ...schema.tombstone import Tombstone, tombstone_from_fields
 
 _SCHEMA = pa.schema(
     [
@@ -20,15 +23,24 @@ _SCHEMA = pa.schema(
         ("profiles", pa.int64()),
         ("samples", pa.int64()),
         ("size_bytes", pa.int64()),
+        ("applied", pa.int64()),
     ]
 )
 _VERSION = b"flameduck.catalog_version"
 _FORMAT = b"flameduck.catalog_format"
+_TOMBSTONES = b"flameduck.tombstones"
+_SPENT = b"flameduck.spent_tombstones"
 
 
 def encode_checkpoint(state: CatalogState) -> bytes:
     """The Parquet bytes of a version."""
-    schema = _SCHEMA.with_metadata({_VERSION: str(state.version), _FORMAT: str(CATALOG_FORMAT)})
+    facts = {
+        _VERSION: str(state.version),
+        _FORMAT: str(CATALOG_FORMAT),
+        _TOMBSTONES: _encoded(state.tombstones),
+        _SPENT: _encoded(state.spent),
+    }
+    schema = _SCHEMA.with_metadata(facts)
     table = pa.Table.from_pylist([asdict(block) for block in state.blocks.values()], schema)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
@@ -45,8 +57,19 @@ def decode_checkpoint(data: bytes, origin: str) -> CatalogState:
             raise CorruptBlock(
                 f"{origin}: catalog format {int(facts[_FORMAT])} is newer than {CATALOG_FORMAT}"
             )
-        rows = table.select([field.name for field in fields(BlockEntry)]).to_pylist()
-        blocks = {row["ulid"]: BlockEntry(**row) for row in rows}
-        return CatalogState(int(facts[_VERSION]), MappingProxyType(blocks))
+        # Format 1 had no `applied`: every tombstone concerns its blocks.
+        known = [field.name for field in fields(BlockEntry) if field.name in table.column_names]
+        blocks = {row["ulid"]: BlockEntry(**row) for row in table.select(known).to_pylist()}
+        tombstones, spent = (_decoded(facts.get(name, b"[]")) for name in (_TOMBSTONES, _SPENT))
+        return CatalogState(int(facts[_VERSION]), MappingProxyType(blocks), tombstones, spent)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise CorruptBlock(f"{origin}: not a catalog checkpoint: {error}") from None
+
+
+def _encoded(tombstones: Mapping[str, Tombstone]) -> str:
+    return json.dumps([one.to_fields() for one in tombstones.values()], separators=(",", ":"))
+
+
+def _decoded(data: bytes) -> Mapping[str, Tombstone]:
+    found = [tombstone_from_fields(fields) for fields in json.loads(data)]
+    return MappingProxyType({one.id: one for one in found})

@@ -54,6 +54,7 @@ class BlockOrigin:
     level: int = 1
     parents: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    applied: int = 0
 
     @property
     def block(self) -> int:
@@ -324,6 +325,7 @@ def describe_block(
         parents=origin.parents,
         sources=origin.sources,
         sample_extras=tuple(extras),
+        applied=origin.applied,
     )
 
 

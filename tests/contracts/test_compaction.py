@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
+import xxhash
 
 import flameduck
 from flameduck.engine.compaction.compact import compact
@@ -13,6 +15,7 @@ from flameduck.engine.embedded import StoreDatabase
 from flameduck.engine.storage.block_directories import find_blocks
 from flameduck.engine.storage.objects import Objects
 from flameduck.engine.upkeep import Upkeep
+from tests.engine.compaction.deleting import Wanted, begin, finish
 from tests.engine.compaction.made_blocks import Made, put_blocks
 from tests.engine.ingest.made_profiles import START_NS, answers, problems
 
@@ -20,6 +23,7 @@ STEP_NS = HOUR_NS // 2
 EVERY: list[Made] = [
     (number, number, ("cart", "checkout")[number % 2], number % 3 == 0) for number in range(12)
 ]
+WANTED = Wanted("cart", "pod-1")
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +83,23 @@ def test_a_clock_that_is_behind_removes_nothing(
     past_ns = time.time_ns() - HOUR_NS
     monkeypatch.setattr("flameduck.engine.upkeep.time.time_ns", lambda: past_ns)
     assert list(Upkeep(url, "anonymous").sweep(0, act=True)) == []
+
+
+def test_deletion_with_its_manifest(objects: Objects, url: str) -> None:
+    put_blocks(objects, [EVERY[start::3] for start in range(3)] + [[EVERY[4], EVERY[10]]], STEP_NS)
+    kept = [made for made in EVERY if not WANTED.covers(made)]
+    begin(url, WANTED)
+    expected = answers(url, START_NS)
+    assert len(expected["profiles"]) == 2 * len(kept)  # type: ignore[arg-type]
+    assert not [one.problem for one in finish(url) if one.problem]
+    assert (answers(url, START_NS), problems(url)) == (expected, [])
+    (path,) = [info.path for info in objects.list("anonymous/deletions")]
+    manifest = json.loads(objects.read(path))
+    assert (manifest["state"], manifest["removed"]["profiles"]) == ("done", 2 * (len(EVERY) - len(kept) + 2))
+    for change in manifest["changes"]:
+        for block in [*change["old"], *([change["new"]] if change["new"] else [])]:
+            for name, file in block["files"].items():
+                data = objects.read(f"anonymous/blocks/{block['ulid']}/{name}")
+                assert xxhash.xxh3_128_hexdigest(data) == file["checksum"]
+    compact_all(url)
+    assert answers(url, START_NS) == expected

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +207,7 @@ def test_what_workers_cannot_read_is_refused(
 class DyingPlace(StorePlace):
     """A place that ends the process which opens it."""
 
-    def snapshot(self, ulids: Iterable[str]) -> Snapshot:
+    def snapshot(self, ulids: Iterable[str], hidden: Mapping[str, Hidden]) -> Snapshot:
         raise SystemExit(f"not opened: {ulids}")
 
 

@@ -27,6 +27,7 @@ from ..metrics import CONTENT_TYPE
 from ..server import Server
 from .accept import AcceptCheck
 from .adhoc_service import AdhocService
+from .deletion_routes import DeletionRoutes
 from .gate import Gate
 from .ingest import IngestRoute
 from .job_routes import JobRoutes
@@ -115,16 +116,19 @@ def _plain_routes(server: Server, settings: Settings, server_settings: ServerSet
         "/pyroscope/render-diff": render.render_diff,
         "/pyroscope/label-values": render.label_values,
     }
+    deletions = DeletionRoutes(server.deleter, server_settings.multitenancy)
     own = OwnApi(
         server.querier, server.ingester, server_settings.multitenancy, server_settings.body_limit_bytes
     )
     jobs = JobRoutes(server.compactor, server_settings.multitenancy)
     pages |= {"/api/v1/jobs": jobs.jobs, "/api/v1/status/jobs": jobs.all_jobs}
     pages |= {"/api/v1/openapi.json": openapi, "/api/v1/docs": docs}
+    pages["/api/v1/deletions"] = deletions.deletions
     pages |= {"/api/v1/profiles": own.profiles, "/api/v1/export": own.export}
     asked = {"/api/v1/ask": own.ask, "/api/v1/sql": own.sql, "/api/v1/ingest": own.ingest}
     asked["/api/v1/jobs/compact"] = jobs.compact
     taking = {"/ingest": ingest.ingest, "/pyroscope/ingest": ingest.ingest, "/flush": flush, **asked}
+    taking["/api/v1/delete"] = deletions.delete
     return [
         *(Route(path, guarded(page), methods=["GET"]) for path, page in pages.items()),
         *(Route(path, guarded(page), methods=["POST"]) for path, page in taking.items()),

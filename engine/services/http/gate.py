@@ -38,6 +38,12 @@ _WRITES = (
 _SERVER_WIDE = ("/metrics", "/flush", "/api/v1/status/config", "/api/v1/status/jobs")
 """About every tenant: for admins of all."""
 
+GRANTED = "flameduck.granted"
+"""Key in the ASGI scope of the name of who was let through."""
+
+_DELETES = "/api/v1/delete"
+"""About one tenant, and not for those that only write: for its admins."""
+
 PASSWORDS = 2
 """Passwords that are checked at a time: each takes 64 MB."""
 
@@ -48,7 +54,7 @@ def scope_of(path: str) -> str:
     """What a path needs: write, read or admin; empty where anybody may."""
     if path in _OPEN:
         return ""
-    if path.startswith(_SERVER_WIDE):
+    if path.startswith((*_SERVER_WIDE, _DELETES)):
         return "admin"
     return "write" if path.startswith(_WRITES) else "read"
 
@@ -121,6 +127,7 @@ class Gate:
             raise Forbidden(f"{grant.name} may not {needed} data of tenant {tenant or '(none named)'}")
         if tenant:
             headers[HEADER] = tenant
+        scope[GRANTED] = grant.name
 
 
 def _user_and_password(value: str) -> tuple[str, str]:

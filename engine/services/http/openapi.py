@@ -121,6 +121,23 @@ _SQL_BODY: Json = {
         }
     }
 }
+_DELETE_BODY: Json = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["selector"],
+            "properties": {
+                "selector": {"type": "string", "description": "Which series, as in `query` elsewhere."},
+                "profile_type": {"type": "string", "description": "Only of this type."},
+                "start_ns": {"type": "integer", "description": "From this time on, ns since 1970."},
+                "end_ns": {"type": "integer", "description": "Before this time, ns since 1970."},
+                "everything": {"type": "boolean", "description": "Needed where the selector is empty."},
+                "act": {"type": "boolean", "description": "Delete them."},
+                "author": {"type": "string", "description": "Who, where the server asks for no credentials."},
+            },
+        }
+    }
+}
 _INGEST_BODY: Json = {
     "multipart/form-data": {
         "schema": {
@@ -214,6 +231,22 @@ _ROUTES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "/api/v1/status/jobs": (
         "get",
         {"summary": "The jobs of all tenants.", "parameters": (_JOB,), "answer": ("As /api/v1/jobs.", _JSON)},
+    ),
+    "/api/v1/delete": (
+        "post",
+        {
+            "summary": "Delete profiles, at once and for good; without `act` only say what would go.",
+            "body": _DELETE_BODY,
+            "answer": ("What goes of each block and of the head; `id` where it is done.", _JSON),
+        },
+    ),
+    "/api/v1/deletions": (
+        "get",
+        {
+            "summary": "The deletions that are not carried out in every block yet; with `id` all about one.",
+            "parameters": (("id", {"type": "string"}, "One deletion: its manifest."),),
+            "answer": ("The deletions.", _JSON),
+        },
     ),
     "/flush": ("post", {"summary": "Store what was pushed as blocks now.", "answer": ("It is stored.", ())}),
     "/ready": ("get", {"summary": "Whether the server takes requests.", "answer": ("It does.", _PLAIN)}),

@@ -59,7 +59,8 @@ def profiles_in(head: Head, tenant: str = "acme") -> int:
 
 def test_a_frame_holds_a_batch() -> None:
     (batch,) = batches(0, 1)
-    tenant, (found, again) = decode_frame(encode_frame("acme", [batch, batch]))
+    tenant, (found, again), applied = decode_frame(encode_frame("acme", [batch, batch], 7))
+    assert applied == 7
     assert tenant == "acme"
     assert all(again.tables()[name].equals(table) for name, table in batch.tables().items())
     assert all(found.tables()[name].equals(table) for name, table in batch.tables().items())
@@ -344,11 +345,11 @@ def test_a_log_with_more_than_could_be_read_is_set_aside(
 
 def test_a_log_of_a_newer_version_is_named_and_kept(tmp_path: Path) -> None:
     (batch,) = batches(0)
-    newer = b"\x02" + encode_frame("acme", [batch])[1:]
+    newer = b"\x03" + encode_frame("acme", [batch])[1:]
     (tmp_path / "head").mkdir()
     path = tmp_path / "head" / f"{ULID()}.log"
     Log(path).append([newer])
-    with pytest.raises(CorruptBlock, match=rf"{path.name}: head frame of version 2"):
+    with pytest.raises(CorruptBlock, match=rf"{path.name}: head frame of version 3"):
         Head(tmp_path / "head")
     assert path.exists()
 

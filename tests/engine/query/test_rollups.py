@@ -92,6 +92,7 @@ def make_pair(folder: Path, seed: int, profiles: int, blocks: int) -> Pair:
         half = len(ulids) // 2
         for some in (ulids[:half], ulids[half:]) if half else (ulids,):
             meta = replace_blocks(store, MergeJob(some, 1), "test")
+            assert meta is not None
             assert [one.name for one in meta.rollups] == ["rollup_5m", "rollup_1h"]
     return Pair(folder / "plain", folder / "rolled")
 
@@ -287,6 +288,7 @@ def test_a_part_of_few_profiles_a_bucket_has_no_rollup(tmp_path: Path) -> None:
         assert isinstance(db.database, StoreDatabase)
         store = db.database.blocks
         meta = replace_blocks(store, MergeJob((store.live_blocks()[0].ulid,)), "test")
+        assert meta is not None
         # Two types of six stacks each: eight buckets of five minutes, one of an hour.
         assert [(one.name, one.rows, one.parts) for one in meta.rollups] == [
             ("rollup_5m", 8 * 12, ((0, 0, 96),)),
@@ -302,6 +304,7 @@ def test_no_rollup_is_written_where_none_is_worth_it(tmp_path: Path) -> None:
         assert isinstance(db.database, StoreDatabase)
         store = db.database.blocks
         meta = replace_blocks(store, MergeJob((store.live_blocks()[0].ulid,)), "test")
+        assert meta is not None
     assert meta.rollups == ()
     assert not [name for name in meta.files if name.startswith("rollup")]
 
@@ -318,7 +321,9 @@ def test_a_sum_that_no_64_bits_hold_makes_no_rollup(tmp_path: Path) -> None:
         db.ingest(uploads)
         assert isinstance(db.database, StoreDatabase)
         store = db.database.blocks
-        assert replace_blocks(store, MergeJob((store.live_blocks()[0].ulid,)), "test").rollups == ()
+        meta = replace_blocks(store, MergeJob((store.live_blocks()[0].ulid,)), "test")
+        assert meta is not None
+        assert meta.rollups == ()
     assert problems(tmp_path) == []
 
 
@@ -339,6 +344,7 @@ def rolled_up(folder: Path) -> tuple[BlockMeta, dict[str, pa.Table]]:
         assert isinstance(db.database, StoreDatabase)
         store = db.database.blocks
         meta = replace_blocks(store, MergeJob((store.live_blocks()[0].ulid,)), "test")
+        assert meta is not None
         block = store.block(meta.ulid).block
         return meta, {one.name: block.table(one.name, tables.ROLLUP.names[1:]) for one in meta.rollups}
 

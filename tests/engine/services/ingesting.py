@@ -11,6 +11,7 @@ from flameduck.engine.head.head import Head, HeadBatch
 from flameduck.engine.head.log import LogFile
 from flameduck.engine.ingest.decode import DecodeLimits, decode_and_normalise
 from flameduck.engine.services.decoding import GroupBounds
+from flameduck.engine.services.deleter import moment_of
 from flameduck.engine.services.ingester import FlushBounds, Ingester, IngesterBounds
 from flameduck.engine.services.metrics import Metrics
 from flameduck.engine.services.querier import TenantDatabase
@@ -47,7 +48,7 @@ class Rig:
         self.objects = objects or open_objects(str(directory / "store"))
         self._locate = block_locator(self.objects, directory / "cache", 1 << 30)
         self._sets: dict[str, BlockSet] = {}
-        self.head = Head(directory / "head", opened)
+        self.head = Head(directory / "head", opened, lambda tenant: moment_of(self.blocks_of(tenant)))
         self.stored: list[str] = []
         groups = GroupBounds(window_s=0.01, queue_bytes=QUEUE_BYTES)
         self.metrics = Metrics()

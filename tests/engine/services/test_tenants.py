@@ -80,6 +80,8 @@ ROUTES = {
     "/api/v1/ask": read(ASKED),
     "/api/v1/sql": read({"query": "SELECT DISTINCT service_name FROM profiles"}),
     "/api/v1/ingest": Route("write"),
+    "/api/v1/delete": Route("admin", body={"selector": '{service_name="none"}'}),
+    "/api/v1/deletions": page("read"),
     "/ingest": Route("write", params={"name": "x", "from": "1"}),
     "/pyroscope/ingest": Route("write", params={"name": "x", "from": "1"}),
     "/v1development/profiles": Route("write"),
@@ -207,7 +209,8 @@ def test_every_route_is_in_the_table(tmp_path: Path) -> None:
 
 
 CLOSED = [path for path, route in ROUTES.items() if route.scope]
-SERVER_WIDE = [path for path, route in ROUTES.items() if route.scope == "admin"]
+DELETE = "/api/v1/delete"
+SERVER_WIDE = [path for path, route in ROUTES.items() if route.scope == "admin" and path != DELETE]
 READING = [path for path, route in ROUTES.items() if route.scope == "read"]
 
 
@@ -239,6 +242,19 @@ def test_a_token_of_another_tenant_is_refused(world: World, path: str) -> None:
 def test_the_whole_server_is_for_admins_of_all_tenants(world: World, path: str) -> None:
     assert world.call(path, "one-admin", "one").status_code == 403
     assert world.call(path, "all-admin", "one").status_code in (200, 204)
+
+
+def test_a_tenant_deletes_its_own_alone(world: World) -> None:
+    assert world.call(DELETE, "one-admin", "one").status_code == 200
+    assert world.call(DELETE, "one-admin", "two").status_code == 403
+    for other in ("read", "write"):
+        assert world.call(DELETE, f"one-{other}", "one").status_code == 403
+    everything = {"selector": "{}", "everything": True}
+    for tenant in TENANTS:
+        reply = world.client.post(
+            DELETE, json=everything, headers={"Authorization": f"Bearer {tenant}-admin"}
+        )
+        assert sum(one["profiles"] for one in reply.json()["touched"]) == 2
 
 
 @pytest.mark.parametrize("path", READING)

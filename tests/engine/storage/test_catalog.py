@@ -256,7 +256,7 @@ def test_an_entry_in_the_wrong_place_is_corrupt(objects: Watched) -> None:
 
 def test_an_entry_of_a_newer_format_is_refused(objects: Watched) -> None:
     commit_many(Catalog(objects, "acme"), 1)
-    objects.write(log_path(1), objects.read(log_path(1)).replace(b'"format":1', b'"format":2'))
+    objects.write(log_path(1), objects.read(log_path(1)).replace(b'"format":2', b'"format":3'))
     with pytest.raises(CorruptBlock, match="newer"):
         Catalog(objects, "acme").load()
 
