@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ulid import ULID
 
 import flameduck
 from flameduck.engine.embedded import StoreDatabase
@@ -18,8 +19,11 @@ from flameduck.engine.execution.inline import InlineExecutor
 from flameduck.engine.execution.named import executor_named
 from flameduck.engine.query.executed import Elsewhere, PieceSize
 from flameduck.engine.query.snapshot import Snapshot, resolve
+from flameduck.engine.query.visible import Hidden
 from flameduck.engine.served import RunningServer
 from flameduck.engine.settings import Settings
+from flameduck.engine.storage.catalog import Catalog
+from flameduck.engine.storage.catalog_change import Change
 from flameduck.engine.storage.objects import open_objects
 from flameduck.engine.store_place import StorePlace, open_blocks, place_of
 from flameduck.schema.errors import RequestError, Unavailable
@@ -34,6 +38,7 @@ from flameduck.schema.request import (
     TreeQuery,
     TreeRequest,
 )
+from flameduck.schema.tombstone import Tombstone
 from tests.clusters import Cluster
 from tests.engine.compaction.made_blocks import Made, put_blocks
 from tests.engine.ingest.made_profiles import START_NS, STEP_NS, command
@@ -55,11 +60,15 @@ def blocks_of(profiles: int) -> list[list[Made]]:
     return [*dealt, every[5:25], every[:1], every[20:21], dealt[4], every[-8:]]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store of many blocks with copies in several of them."""
+@pytest.fixture(scope="module", params=[False, True], ids=["whole", "with deleted profiles"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store of many blocks with copies in several of them; of the second, a deletion has not been carried out."""
     place = str(tmp_path_factory.mktemp("executed") / "store")
     put_blocks(open_objects(place), blocks_of(PROFILES))
+    if request.param:
+        gone = Tombstone(str(ULID()), '{service_name="cart"}', "", START_NS + 4 * STEP_NS, None)
+        catalog = Catalog(open_objects(place), "anonymous")
+        catalog.commit_change(Change("delete", tombstones_added=(gone,)))
     return place
 
 
