@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from ...schema import tables
@@ -21,19 +19,15 @@ from ...schema.block import BlockMeta, PartMeta, RollupMeta
 from ...schema.times import FIRST_NS
 from ..storage.numbering import repeated
 from ..storage.table_files import TableWriter
-from .rollup_cells import IN_WIDE, MOST_CELLS, WIDE_NS, Profiles, Rows, cells_of
+from .rollup_cells import IN_WIDE, MOST_CELLS, WIDE_NS, Profiles, cells_of
 from .row_groups import RowGroups
-
-IntArray = npt.NDArray[np.int64]
+from .waiting_rows import WaitingRows
 
 SMALLER = 4
 """A part has a rollup only if that has so many times fewer rows than the part has samples."""
 
 SMALLER_THAN_NARROWER = 2
 """And so many times fewer than its rollup of narrower buckets has, if there is one."""
-
-MOST_ROWS = 16 << 20
-"""Rows that a part may have in a rollup: they are held, 20 bytes each, until it is known how many there are."""
 
 _NARROW, _WIDE = tables.ROLLUP_WIDTHS_NS
 _TOO_LARGE = 2.0**62
@@ -58,10 +52,7 @@ def write_rollups(directory: Path, meta: BlockMeta) -> BlockMeta:
         }
         for part in parts:
             series, ts, n = profiles.read(*part.profiles)
-            for name, rows in _rolled_up(
-                part, Profiles(kinds[series], ts, n, part.samples[0]), samples
-            ).items():
-                writers[name].write(part.part, rows)
+            _roll_up(part, Profiles(kinds[series], ts, n, part.samples[0]), samples, writers)
     return replace(meta, rollups=tuple(made for one in writers.values() if (made := one.finished())))
 
 
@@ -72,29 +63,10 @@ def _is_eligible(part: PartMeta) -> bool:
     return part.samples[0] < part.samples[1] and fits
 
 
-@dataclass
-class _Gathered:
-    """Rows of one part, while these are not too many."""
-
-    most: int
-    pieces: list[Rows] = field(default_factory=list)
-    rows: int = 0
-
-    @property
-    def is_worth_it(self) -> bool:
-        """Whether there are few enough."""
-        return self.rows <= self.most
-
-    def add(self, piece: Rows) -> None:
-        """Take more, or forget all when that is too much."""
-        self.rows += len(piece)
-        self.pieces = [*self.pieces, piece] if self.is_worth_it else []
-
-
-def _rolled_up(part: PartMeta, profiles: Profiles, samples: RowGroups) -> Mapping[str, list[Rows]]:
-    """The rows of the rollups that are worth having of a part."""
-    most = min((part.samples[1] - part.samples[0]) // SMALLER, MOST_ROWS)
-    narrow, wide = _Gathered(most), _Gathered(most)
+def _roll_up(part: PartMeta, profiles: Profiles, samples: RowGroups, writers: Mapping[str, _Rollup]) -> None:
+    """Write the rollups that are worth having of a part."""
+    most = (part.samples[1] - part.samples[0]) // SMALLER
+    narrow, wide = (WaitingRows(writer.path.with_suffix(".waiting"), most) for writer in writers.values())
     size = 0.0
     for cells in cells_of(profiles, samples, part.stacks[1] - part.stacks[0]):
         size += cells.size
@@ -102,18 +74,21 @@ def _rolled_up(part: PartMeta, profiles: Profiles, samples: RowGroups) -> Mappin
             narrow.add(cells.narrow())
         wide.add(cells.wide())
         if size >= _TOO_LARGE or not wide.is_worth_it:
-            return {}
-    found = {_NARROW: narrow.pieces} if narrow.is_worth_it else {}
-    if not narrow.is_worth_it or wide.rows * SMALLER_THAN_NARROWER <= narrow.rows:
-        found[_WIDE] = wide.pieces
-    return found
+            break
+    if size < _TOO_LARGE:
+        if narrow.is_worth_it:
+            writers[_NARROW].write(part.part, narrow)
+        if wide.is_worth_it and not (narrow.is_worth_it and wide.rows * SMALLER_THAN_NARROWER > narrow.rows):
+            writers[_WIDE].write(part.part, wide)
+    narrow.drop()
+    wide.drop()
 
 
 class _Rollup:
     """One rollup of a block while it is written; a file that would have no rows is not left behind."""
 
     def __init__(self, path: Path, name: str, block: int) -> None:
-        self._path, self._name, self._block = path, name, block
+        self.path, self._name, self._block = path, name, block
         self._writer = TableWriter(str(path), name, tables.ROLLUP)
         self._parts: list[tuple[int, int, int]] = []
 
@@ -126,22 +101,19 @@ class _Rollup:
     ) -> None:
         self._writer.__exit__(kind, error, trace)
         if not self._parts:
-            self._path.unlink()
+            self.path.unlink()
 
-    def write(self, part: int, pieces: list[Rows]) -> None:
+    def write(self, part: int, waiting: WaitingRows) -> None:
         """Take the rows of a part."""
         first = self._writer.rows
-        self._writer.write_part((self._table(part, piece) for piece in pieces), sum(map(len, pieces)))
+        self._writer.write_part((self._stored(part, piece) for piece in waiting.pieces()), waiting.rows)
         self._parts.append((part, first, self._writer.rows))
 
-    def _table(self, part: int, rows: Rows) -> pa.Table:
+    def _stored(self, part: int, piece: pa.Table) -> pa.Table:
         columns = [
-            repeated(self._block, len(rows), pa.uint64()),
-            repeated(part, len(rows), pa.uint32()),
-            repeated(rows.kind, len(rows), pa.uint16()),
-            pa.array(rows.bucket),
-            pa.array(rows.stack),
-            pa.array(rows.value),
+            repeated(self._block, len(piece), pa.uint64()),
+            repeated(part, len(piece), pa.uint32()),
+            *piece.columns,
         ]
         return pa.table(columns, schema=tables.ROLLUP)
 

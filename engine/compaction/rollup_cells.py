@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from ...schema import tables
+from ..storage.numbering import repeated
 from ..trie import offsets_of
 from .row_groups import RowGroups
+from .waiting_rows import SCHEMA
 
 IntArray = npt.NDArray[np.int64]
 
@@ -39,21 +42,10 @@ class Profiles:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of a rollup, all of one type, in order. `bucket` is the time where each one's begins."""
-
-    kind: int
-    bucket: IntArray
-    stack: npt.NDArray[np.uint32]
-    value: IntArray
-
-    def __len__(self) -> int:
-        return len(self.value)
-
-
-@dataclass(frozen=True)
 class Cells:
     """The sums of one type in some hours, by narrow bucket and stack; and which cells have samples at all.
+
+    As rows they have the columns of `waiting_rows.SCHEMA`, in stored order.
 
     `size` is what the sizes of all values add up to.
     """
@@ -64,22 +56,28 @@ class Cells:
     has_samples: npt.NDArray[np.bool_]
     size: float
 
-    def narrow(self) -> Rows:
+    def narrow(self) -> pa.Table:
         """The sums by narrow bucket."""
         buckets = (self.hours[:, None] * IN_WIDE + np.arange(IN_WIDE)).ravel() * NARROW_NS
         shape = len(buckets), -1
         return self._rows(buckets, self.value.reshape(shape), self.has_samples.reshape(shape))
 
-    def wide(self) -> Rows:
+    def wide(self) -> pa.Table:
         """The sums by wide bucket."""
         return self._rows(
             self.hours * WIDE_NS, self.value.sum(axis=1), np.asarray(self.has_samples.any(axis=1))
         )
 
-    def _rows(self, buckets: IntArray, value: IntArray, has_samples: npt.NDArray[np.bool_]) -> Rows:
+    def _rows(self, buckets: IntArray, value: IntArray, has_samples: npt.NDArray[np.bool_]) -> pa.Table:
         cell = np.flatnonzero(has_samples)
         group, stack = np.divmod(cell, value.shape[1])
-        return Rows(self.kind, buckets[group], stack.astype(np.uint32), value.ravel()[cell])
+        columns = [
+            repeated(self.kind, len(cell), pa.uint16()),
+            buckets[group],
+            stack.astype(np.uint32),
+            value.ravel()[cell],
+        ]
+        return pa.table(columns, schema=SCHEMA)
 
 
 def cells_of(profiles: Profiles, samples: RowGroups, stacks: int) -> Iterator[Cells]:

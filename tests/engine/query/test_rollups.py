@@ -17,7 +17,7 @@ from ulid import ULID
 
 import flameduck
 from flameduck.engine.compaction import rollup as rolling
-from flameduck.engine.compaction import rollup_cells
+from flameduck.engine.compaction import rollup_cells, waiting_rows
 from flameduck.engine.compaction.plan import MergeJob
 from flameduck.engine.compaction.run import replace_blocks
 from flameduck.engine.embedded import StoreDatabase
@@ -354,6 +354,7 @@ def test_an_hour_at_a_time_gives_the_same(tmp_path: Path, monkeypatch: pytest.Mo
     _, whole = rolled_up(tmp_path / "whole")
     assert set(whole) == {"rollup_5m", "rollup_1h"}
     monkeypatch.setattr(rollup_cells, "MOST_CELLS", 1)
+    monkeypatch.setattr(waiting_rows, "HELD_ROWS", 20)
     monkeypatch.setattr(table_files, "ROW_GROUP_ROWS", 100)
     monkeypatch.setattr(table_files, "OWN_GROUP_ROWS", 1)
     _, by_hours = rolled_up(tmp_path / "hours")
@@ -361,13 +362,14 @@ def test_an_hour_at_a_time_gives_the_same(tmp_path: Path, monkeypatch: pytest.Mo
     assert problems(tmp_path / "hours") == []
 
 
+@pytest.mark.parametrize("held", [1, 10**6])
 def test_the_wider_rollup_stands_alone_where_the_narrower_is_too_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meta, _ = rolled_up(tmp_path / "ratio")
+    monkeypatch.setattr(waiting_rows, "HELD_ROWS", held)
+    meta, _ = rolled_up(tmp_path)
     assert [one.name for one in meta.rollups] == ["rollup_1h"]
-    monkeypatch.setattr(rolling, "MOST_ROWS", 5)
-    assert rolled_up(tmp_path / "rows")[0].rollups == ()
+    assert [name for name in meta.files if "waiting" in name] == []
 
 
 def test_a_part_with_more_stacks_than_fit_has_no_rollup(
