@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import distributed
 import pytest
 
 import flameduck
@@ -35,13 +36,14 @@ from flameduck.engine.store_place import StorePlace, place_of
 from flameduck.engine.upkeep import Upkeep
 from flameduck.schema.catalog import CatalogState
 from flameduck.schema.errors import RequestError, Unavailable
-from tests.clusters import Cluster, cluster
+from tests.clusters import WORKERS, Cluster, cluster
 from tests.engine.compaction.made_blocks import Made, put_blocks
 from tests.engine.ingest.made_profiles import START_NS, answers, command, problems
 from tests.servers import S3Server
 
 PROFILES = 8
 STEP_NS = HOUR_NS // PROFILES
+KILLS = 8
 EACH_HOUR = LevelPolicy(smallest_bytes=0)
 """Even small blocks are not joined beyond their hour: several jobs a round."""
 
@@ -243,18 +245,19 @@ def assert_same_and_swept(url: str, here: str) -> None:
 def test_workers_are_killed_again_and_again(s3_url: str, s3_server: S3Server, tmp_path: Path) -> None:
     here = str(tmp_path / "here")
     for store in (s3_url, here):
-        put_blocks(open_objects(store), blocks_of(40, 3), STEP_NS)
+        put_blocks(open_objects(store), blocks_of(24, 3), STEP_NS)
     over = threading.Event()
 
     def kill_and_replace(three: Cluster) -> None:
-        while not over.wait(1.5):
-            three.workers[-3].kill()
-            three.add_worker()
+        address = three.address.replace("dask", "tcp")
+        with distributed.Client(address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+            while not over.wait(1) and len(three.workers) < WORKERS + KILLS:
+                if len(client.nthreads()) == WORKERS:
+                    three.workers[-WORKERS].kill()
+                    three.add_worker()
 
-    with (
-        cluster(tmp_path, environment=s3_server.environment()) as three,
-        executor_named(three.address) as executor,
-    ):
+    environment = {**s3_server.environment(), "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "100"}
+    with cluster(tmp_path, environment=environment) as three, executor_named(three.address) as executor:
         killer = threading.Thread(target=partial(kill_and_replace, three))
         killer.start()
         try:
@@ -262,7 +265,7 @@ def test_workers_are_killed_again_and_again(s3_url: str, s3_server: S3Server, tm
         finally:
             over.set()
             killer.join()
-        assert len(three.workers) > 6
+        assert len(three.workers) > WORKERS + 2
     # A job that was committed by a worker which died before it could say so has made nothing the second time.
     assert len(there) == len(compact_here(here))
     assert_same_and_swept(s3_url, here)
