@@ -118,6 +118,8 @@ def _report(source: Path, runs: dict[int, list[Run]]) -> None:
             "speedup_by_cpu": cpu[1] / busier_s,
             "busy": cpu[1] / statistics.median(alone),
             "cpu_growth": cpu[2] / cpu[1],
+            "seconds_of_one": [round(seconds, 2) for seconds in alone],
+            "seconds_of_two": [round(seconds, 2) for seconds in both],
             "load_of_machine": os.getloadavg()[0],
         },
     )
