@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ...schema.block import BlockMeta
 from ...schema.errors import CorruptBlock
+from ..execution.start import has_one_core
 from ..storage.blocks import Block
 from ..storage.table_cursor import TableCursor
 
@@ -17,7 +18,10 @@ Item = TypeVar("Item")
 
 
 def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items, of which none is None; the next is made in another thread while one is used."""
+    """The items, of which none is None; the next is made in another thread while one is used, where a core is free."""
+    if has_one_core():
+        yield from items
+        return
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, items, None)
         while (item := coming.result()) is not None:

@@ -36,7 +36,7 @@ class Compacted:
     inputs: Sequence[BlockEntry]
     made: BlockMeta | None
     seconds: float
-    problems: Mapping[str, str] = field(default_factory=lambda: NO_BLOCKS)
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ def start_without_pandas() -> None:
         sys.meta_path.remove(hidden)
 
 
+def has_one_core() -> bool:
+    """Whether this process is one of several workers, of which each is to use a core: more threads would only fight."""
+    return "FLAMEDUCK_WORKER" in os.environ
+
+
 _M_ARENA_MAX = -8
 _ARENAS = 2
 
