@@ -278,11 +278,12 @@ class Compactor:
             left_alone,
             TURN_S,
         )
-        begun_s = time.monotonic()
+        begun_s, steps = time.monotonic(), 0
         for step in self._runner.run(order):
             self.book.note(job, step)
             self._note(job, step)
-        if job.steps and time.monotonic() - begun_s > TURN_S:
+            steps += 1
+        if steps and time.monotonic() - begun_s > TURN_S:
             self.book.put_back(job)
             return
         self.book.finish(job)
