@@ -95,6 +95,7 @@ class Compactor:
         self._lock = Lock()
         self._grown: set[str] = set()
         self._left_alone: dict[str, dict[str, str]] = {}
+        self._set_aside: dict[str, dict[str, str]] = {}
         now = time.monotonic()
         self._next_merge_s = now + bounds.every_s
         # Not all servers of a store at once, and not at once after a start.
@@ -124,7 +125,7 @@ class Compactor:
 
     def request(self, tenant: str) -> tuple[Job | None, bool]:
         """Have a tenant's blocks compacted now: the job that does it, and whether it is new; no job when there is
-        nothing to do. Blocks that were left alone are tried again.
+        nothing to do. Blocks that were left alone and are not in quarantine are tried again.
 
         Raises `Overloaded` when too much is asked for, `StorageError`.
         """
@@ -142,11 +143,12 @@ class Compactor:
         return self._runner.pid
 
     def left_alone(self, tenant: str | None) -> Mapping[str, tuple[str, str]]:
-        """The blocks that do not hold, of a tenant or of all: (tenant, reason) by block."""
+        """The blocks that do not hold, of a tenant or of all, those in quarantine included: (tenant, reason) by block."""
         with self._lock:
             return {
                 ulid: (name, reason)
-                for name, reasons in self._left_alone.items()
+                for every in (self._left_alone, self._set_aside)
+                for name, reasons in every.items()
                 if tenant is None or name == tenant
                 for ulid, reason in reasons.items()
             }
@@ -247,13 +249,20 @@ class Compactor:
         return True
 
     def _kinds(self, tenant: str, state: CatalogState) -> Sequence[str]:
+        set_aside = {
+            ulid: record.reason
+            for ulid, record in self._blocks_of(tenant).quarantined().items()
+            if ulid in state.blocks
+        }
         with self._lock:
-            known = self._left_alone.pop(tenant, {})
-            broken = {ulid: reason for ulid, reason in known.items() if ulid in state.blocks}
-            if broken:
-                self._left_alone[tenant] = broken
-        set_aside = {*broken, *self._blocks_of(tenant).quarantined()}
-        return plan_kinds(state, self._rules(tenant), set_aside, time.time_ns())
+            # What is in the quarantine is left alone for as long as it is there, the rest until it is asked for.
+            known = self._left_alone.get(tenant, {})
+            broken = {ulid: known[ulid] for ulid in known.keys() & state.blocks.keys() - set_aside.keys()}
+            for kept, found in ((self._left_alone, broken), (self._set_aside, set_aside)):
+                kept.pop(tenant, None)
+                if found:
+                    kept[tenant] = found
+        return plan_kinds(state, self._rules(tenant), {*broken, *set_aside}, time.time_ns())
 
     def _rules(self, tenant: str) -> JobRules:
         bounds = self._bounds

@@ -17,6 +17,7 @@ from flameduck.engine.services.job import Amount, JobOrder, Step
 from flameduck.engine.services.metrics import Metrics
 from flameduck.engine.services.server import Server
 from flameduck.engine.settings import ServerSettings, Settings
+from flameduck.engine.storage.cache import block_locator
 from flameduck.engine.storage.catalog import Catalog
 from flameduck.engine.storage.objects import open_objects
 from flameduck.engine.storage.objects_protocol import Objects
@@ -62,8 +63,10 @@ def objects() -> Objects:
 def compactor(
     objects: Objects, runner: Runner, bounds: CompactorBounds = ALWAYS, metrics: Metrics | None = None
 ) -> Compactor:
+    locate = block_locator(objects, Settings().block_cache, 1 << 20)
+
     def blocks_of(tenant: str) -> BlockSet:
-        return BlockSet(objects, Catalog(objects, tenant), tenant, lambda path: path, Settings())
+        return BlockSet(objects, Catalog(objects, tenant), tenant, locate, Settings())
 
     parts = CompactorParts(tenants=lambda: tenants_of(objects), store=objects.url, runner=runner)
     return Compactor(blocks_of, bounds, metrics or Metrics(), parts)

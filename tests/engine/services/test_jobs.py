@@ -293,11 +293,18 @@ def test_a_block_that_does_not_hold_is_told_and_not_tried_again_and_again(tmp_pa
         assert metric(server, "flameduck_blocks_left_alone") == 1
         assert metric(server, "flameduck_jobs_total", kind="compact", outcome="partly") == 1
         assert sum(f"block {ulid}: samples.parquet: " in one["message"] for one in logged(server)) == 1
+    with running_server(store, *OFTEN) as server:
+        # A restart does not read it again, and tells of it.
+        until(lambda: metric(server, "flameduck_blocks_left_alone") == 1)
+        assert left_alone(server)[0]["block"] == ulid
+        time.sleep(2)
+        assert list(jobs(server)) == []
         # Who has repaired it says so.
         damaged.write_bytes(whole)
-        assert ended(server, compact(server)["id"])["state"] == "done"
-        assert list(left_alone(server)) == []
-    assert len(block_rows(store)) == 1
+        released = command("blocks", "quarantine", "--store", store, "--release", ulid)
+        assert released.returncode == 0, released.stderr
+        until(lambda: len(block_rows(store)) == 1)
+        until(lambda: not left_alone(server))
     assert problems(store) == []
 
 
