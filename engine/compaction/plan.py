@@ -42,19 +42,15 @@ def plan_merges(entries: Iterable[BlockEntry], policy: MergePolicy) -> tuple[Mer
     )
     jobs: list[MergeJob] = []
     group: list[BlockEntry] = []
+    samples = size_bytes = 0
     for entry in small:
-        if not _fits([*group, entry], policy):
+        samples += entry.samples
+        size_bytes += entry.size_bytes
+        if samples > policy.max_samples or size_bytes > policy.max_bytes:
             jobs += _job(group, policy)
-            group = []
+            group, samples, size_bytes = [], entry.samples, entry.size_bytes
         group.append(entry)
     return tuple(jobs + _job(group, policy))
-
-
-def _fits(group: list[BlockEntry], policy: MergePolicy) -> bool:
-    return (
-        sum(entry.samples for entry in group) <= policy.max_samples
-        and sum(entry.size_bytes for entry in group) <= policy.max_bytes
-    )
 
 
 def _job(group: list[BlockEntry], policy: MergePolicy) -> list[MergeJob]:

@@ -16,12 +16,13 @@ def plan_kinds(
 ) -> Sequence[str]:
     """The kinds of jobs that would change something; blocks that are `left_alone` count for retention only."""
     sound = [entry for ulid, entry in state.blocks.items() if ulid not in left_alone]
+    levels = _levels(sound, rules, now_ns)
     kinds: list[str] = []
-    if plan_small(sound, rules, now_ns):
+    if _merges(sound, levels if rules.has_levels else (), rules):
         kinds.append(MERGE)
     if plan_expiry(state.blocks.values(), rules.retention, now_ns):
         kinds.append(EXPIRE)
-    if plan_levels(sound, LevelPolicy(grace_ns=rules.grace_ns), now_ns):
+    if levels:
         kinds.append(COMPACT)
     return kinds
 
@@ -31,8 +32,13 @@ def plan_small(entries: Iterable[BlockEntry], rules: JobRules, now_ns: int) -> S
     written twice.
     """
     known = list(entries)
-    ripe: set[str] = set()
-    if rules.has_levels:
-        jobs = plan_levels(known, LevelPolicy(grace_ns=rules.grace_ns), now_ns)
-        ripe.update(ulid for job in jobs for ulid in job.ulids)
-    return plan_merges((entry for entry in known if entry.ulid not in ripe), rules.merge)
+    return _merges(known, _levels(known, rules, now_ns) if rules.has_levels else (), rules)
+
+
+def _levels(entries: Iterable[BlockEntry], rules: JobRules, now_ns: int) -> Sequence[MergeJob]:
+    return plan_levels(entries, LevelPolicy(grace_ns=rules.grace_ns), now_ns)
+
+
+def _merges(entries: Iterable[BlockEntry], levels: Iterable[MergeJob], rules: JobRules) -> Sequence[MergeJob]:
+    ripe = {ulid for job in levels for ulid in job.ulids}
+    return plan_merges((entry for entry in entries if entry.ulid not in ripe), rules.merge)
