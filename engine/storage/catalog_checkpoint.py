@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
+from operator import attrgetter
 from types import MappingProxyType
 
 import pyarrow as pa
@@ -41,7 +42,9 @@ def encode_checkpoint(state: CatalogState) -> bytes:
         _SPENT: _encoded(state.spent),
     }
     schema = _SCHEMA.with_metadata(facts)
-    table = pa.Table.from_pylist([asdict(block) for block in state.blocks.values()], schema)
+    # By columns: by rows it takes most of a second for a hundred thousand blocks, in the middle of a commit.
+    columns = {name: list(map(attrgetter(name), state.blocks.values())) for name in schema.names}
+    table = pa.Table.from_pydict(columns, schema)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
@@ -57,9 +60,10 @@ def decode_checkpoint(data: bytes, origin: str) -> CatalogState:
             raise CorruptBlock(
                 f"{origin}: catalog format {int(facts[_FORMAT])} is newer than {CATALOG_FORMAT}"
             )
-        # Format 1 had no `applied`: every tombstone concerns its blocks.
+        # Format 1 had no `applied`, the last field: every tombstone concerns its blocks.
         known = [field.name for field in fields(BlockEntry) if field.name in table.column_names]
-        blocks = {row["ulid"]: BlockEntry(**row) for row in table.select(known).to_pylist()}
+        columns = [table.column(name).to_pylist() for name in known]
+        blocks = {block.ulid: block for block in map(BlockEntry, *columns)}
         tombstones, spent = (_decoded(facts.get(name, b"[]")) for name in (_TOMBSTONES, _SPENT))
         return CatalogState(int(facts[_VERSION]), MappingProxyType(blocks), tombstones, spent)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
