@@ -153,6 +153,9 @@ def _run(database: StoreDatabase, policy: LevelPolicy, run_jobs: RunJobs) -> Ite
         if rewritten.problem:
             click.get_current_context().meta[EXIT_CODE] = 1
             click.echo(f"flameduck: block {rewritten.ulid}: {rewritten.problem}", err=True)
+    aside = len(database.blocks.quarantined())
+    if aside:
+        click.echo(f"flameduck: corrupt blocks set aside: {aside}; see flameduck blocks quarantine", err=True)
 
 
 def _told(one: Compacted) -> Sequence[str]:

@@ -34,7 +34,8 @@ class Faults:
     `lost_create` after an exclusive create, which is no `lost_answer`; `torn_upload` lets the server see half a body;
     `torn_download` cuts an answer short. `late` says 404 of an object that was made within `lag_s`, `old_listing` repeats
     a listing of within `lag_s`, `wrong_body` answers with another object, of the same size if there is one; `lost_part`
-    takes a part of an upload and forgets it. A `slow` answer takes `slow_s` longer; every one takes `latency_s`.
+    takes a part of an upload and forgets it; requests of the methods `denied` may not be made. A `slow` answer takes
+    `slow_s` longer; every one takes `latency_s`.
     """
 
     slow_down: float = 0
@@ -49,6 +50,7 @@ class Faults:
     old_listing: float = 0
     wrong_body: float = 0
     slow: float = 0
+    denied: frozenset[str] = frozenset()
     lag_s: float = 0.5
     slow_s: float = 0.2
     latency_s: float = 0
@@ -162,6 +164,8 @@ class FaultProxy:
 
     def _instead(self, request: web.Request) -> _Answer | None:
         """What is answered without asking the server."""
+        if request.method in self.faults.denied:
+            return _error(403, "AccessDenied")
         if self._happens("slow_down"):
             return _error(503, "SlowDown", {"Retry-After": "1"})
         if self._happens("server_error"):

@@ -18,6 +18,7 @@ import pytest
 import flameduck
 from flameduck.engine.compaction.compact import compact
 from flameduck.engine.compaction.levels import HOUR_NS, LevelPolicy
+from flameduck.engine.compaction.retention import Retention
 from flameduck.engine.embedded import StoreDatabase
 from flameduck.engine.storage.catalog import Catalog
 from flameduck.engine.storage.objects import open_objects
@@ -212,6 +213,24 @@ def test_a_cache_stays_bounded_and_right_behind_a_store_that_fails(
     assert again_answers(faulty_url) == expected
     assert sum(file.stat().st_size for file in own_cache.rglob("*.*")) <= 1 << 20
     assert list(own_cache.rglob("*.tmp")) == []
+
+
+def test_what_may_not_be_done_is_said_at_once(faulty_url: str, fault_proxy: FaultProxy) -> None:
+    fault_proxy.faults = Faults()
+    put_blocks(open_objects(faulty_url), [EVERY[start::2] for start in range(2)], STEP_NS)
+    expected = answers(faulty_url, START_NS)
+    fault_proxy.faults = Faults(denied=frozenset({"PUT", "POST"}))
+    with pytest.raises(StorageError, match=r"s3://.*Access ?Denied"):
+        compact_all(faulty_url)
+    with pytest.raises(StorageError, match=r"s3://.*Access ?Denied"):
+        Upkeep(faulty_url, "anonymous").expire(Retention(max_age_ns=1), act=True)
+    fault_proxy.faults = Faults()
+    assert answers(faulty_url, START_NS) == expected
+    compact_all(faulty_url)
+    fault_proxy.faults = Faults(denied=frozenset({"DELETE"}))
+    removed = list(Upkeep(faulty_url, "anonymous").sweep(-HOUR_NS, act=True))
+    assert ["AccessDenied" in one.problem.replace(" ", "") for one in removed] == [True] * 2
+    assert answers(faulty_url, START_NS) == expected
 
 
 def again_answers(url: str) -> object:
