@@ -15,13 +15,15 @@ from flameduck.engine.compaction.compact import Compacted, compact
 from flameduck.engine.compaction.examine import LATE_NS
 from flameduck.engine.compaction.levels import HOUR_NS, LevelPolicy
 from flameduck.engine.settings import Settings
+from flameduck.engine.storage.blocks import read_meta
 from flameduck.engine.storage.cache import block_locator
 from flameduck.engine.storage.catalog import Catalog
 from flameduck.engine.storage.objects import open_objects
 from flameduck.engine.storage.quarantine import Quarantine
+from flameduck.engine.storage.verify import broken_promises
 from flameduck.engine.upkeep import Upkeep
 from flameduck.schema.errors import CorruptBlock, StorageError
-from tests.engine.compaction.made_blocks import Made, store_of
+from tests.engine.compaction.made_blocks import Made, put_blocks, store_of
 from tests.engine.ingest.made_profiles import START_NS, answers, command, made_upload, problems
 from tests.engine.storage.faulty_objects import FaultyObjects
 
@@ -203,6 +205,27 @@ def test_an_answer_to_another_question_sets_nothing_aside(store: Path) -> None:
     watched.read = swapped  # type: ignore[method-assign]
     assert [list(one.problems) for one in run(store, watched)] == [[]]
     assert records(store) == []
+
+
+def test_a_file_that_comes_wrong_once_is_read_again(tmp_path: Path) -> None:
+    objects = FaultyObjects(open_objects(f"memory://{ULID()}"))
+    put_blocks(objects, BLOCKS[:1])
+    (ulid,) = Catalog(objects, "anonymous").load().blocks
+    meta = read_meta(objects, "anonymous", ulid)
+    path = f"anonymous/blocks/{ulid}/samples.parquet"
+    read, wrong = objects.read, [1]
+
+    def garbled(name: str, start: int | None = None, stop: int | None = None) -> bytes:
+        data = read(name, start, stop)
+        if name == path and wrong[0]:
+            wrong[0] -= 1
+            return bytes(len(data))
+        return data
+
+    objects.read = garbled  # type: ignore[method-assign]
+    assert list(broken_promises(objects, meta, str(tmp_path))) == []
+    wrong[0] = 2
+    assert list(broken_promises(objects, meta, str(tmp_path))) == ["samples.parquet: checksum differs"]
 
 
 def test_names_are_checked(tmp_path: Path) -> None:
