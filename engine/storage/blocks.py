@@ -229,8 +229,16 @@ def require_checksums(block: Block) -> None:
     """Read a block's files, as they are on this machine, to the end. Raises `CorruptBlock` for one that differs."""
     for file_name, expected in block.meta.files.items():
         path = block.path(file_name.removesuffix(".parquet"))
-        if path is not None and _checksum(Path(path)) != expected.checksum:
-            raise CorruptBlock(f"block {block.meta.ulid}: {file_name}: checksum differs")
+        try:
+            found = None if path is None else FileMeta(os.path.getsize(path), _checksum(Path(path)))
+        except OSError as error:
+            raise CorruptBlock(f"block {block.meta.ulid}: {file_name}: {error.strerror or error}") from None
+        if found is None or found == expected:
+            continue
+        if found.size_bytes != expected.size_bytes:
+            told = f"{found.size_bytes} bytes instead of {expected.size_bytes}"
+            raise CorruptBlock(f"block {block.meta.ulid}: {file_name}: {told}")
+        raise CorruptBlock(f"block {block.meta.ulid}: {file_name}: checksum differs")
 
 
 def _checksum(path: Path) -> str:
