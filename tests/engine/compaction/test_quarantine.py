@@ -212,12 +212,12 @@ def test_a_file_that_comes_wrong_once_is_read_again(tmp_path: Path) -> None:
     put_blocks(objects, BLOCKS[:1])
     (ulid,) = Catalog(objects, "anonymous").load().blocks
     meta = read_meta(objects, "anonymous", ulid)
-    path = f"anonymous/blocks/{ulid}/samples.parquet"
+    garbled_path = f"anonymous/blocks/{ulid}/samples.parquet"
     read, wrong = objects.read, [1]
 
-    def garbled(name: str, start: int | None = None, stop: int | None = None) -> bytes:
-        data = read(name, start, stop)
-        if name == path and wrong[0]:
+    def garbled(path: str, start: int | None = None, stop: int | None = None) -> bytes:
+        data = read(path, start, stop)
+        if path == garbled_path and wrong[0]:
             wrong[0] -= 1
             return bytes(len(data))
         return data
