@@ -26,12 +26,10 @@ def tombstone_for(blocks: Mapping[str, OpenBlock], request: DeleteRequest) -> To
     """
     from ulid import ULID
 
-    matchers = parse_selector(request.selector)
+    matchers = parse_selector(request.checked().selector)
     if not matchers and not request.everything:
         raise RequestError("the empty selector {} takes the profiles of every series: say so with --all")
     start_ns, end_ns = request.start_ns, request.end_ns
-    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
-        raise RequestError(f"time range: from {start_ns} ns is not before to {end_ns} ns")
     profile_type = request.profile_type
     if profile_type:
         known: set[str] = set()

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .errors import RequestError
+from .times import FIRST_NS, LAST_NS
+
+MOST_TEXT = 1 << 16
+"""Characters of a selector or a type: every reader of the catalog reads them."""
+
+MOST_AUTHOR = 256
+
 
 @dataclass(frozen=True)
 class DeleteRequest:
@@ -19,6 +27,20 @@ class DeleteRequest:
     everything: bool = False
     act: bool = False
     author: str = ""
+
+    def checked(self) -> DeleteRequest:
+        """The request, if every field is within its bounds. Raises `RequestError`."""
+        for name, limit in (("selector", MOST_TEXT), ("profile_type", MOST_TEXT), ("author", MOST_AUTHOR)):
+            length = len(getattr(self, name))
+            if length > limit:
+                raise RequestError(f"{name}: {length} characters; limit {limit}")
+        for name in ("start_ns", "end_ns"):
+            time_ns = getattr(self, name)
+            if time_ns is not None and not FIRST_NS <= time_ns <= LAST_NS:
+                raise RequestError(f"{name}: {time_ns} is not between {FIRST_NS} and {LAST_NS}")
+        if self.start_ns is not None and self.end_ns is not None and self.start_ns >= self.end_ns:
+            raise RequestError(f"time range: from {self.start_ns} ns is not before to {self.end_ns} ns")
+        return self
 
 
 @dataclass(frozen=True)

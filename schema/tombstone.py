@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .times import FIRST_NS, LAST_NS
+
 
 @dataclass(frozen=True)
 class Tombstone:
@@ -43,4 +45,6 @@ def tombstone_from_fields(fields: Mapping[str, Any]) -> Tombstone:
     numbers = (found.time_ns, found.version, *[time_ns for time_ns in times if time_ns is not None])
     if not all(isinstance(text, str) for text in texts) or not all(type(one) is int for one in numbers):
         raise ValueError("not a tombstone")
+    if any(not FIRST_NS <= time_ns <= LAST_NS for time_ns in numbers):
+        raise ValueError("a number out of range")
     return found

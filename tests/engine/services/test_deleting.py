@@ -186,6 +186,9 @@ def test_the_deleter_counts_head_and_blocks_and_refuses_what_was_not_meant(tmp_p
         (DeleteRequest("{a=", act=True), "selector"),
         (DeleteRequest(MADE, "none", act=True), "no profile type"),
         (DeleteRequest(MADE, start_ns=2, end_ns=2, act=True), "not before"),
+        (DeleteRequest(MADE, end_ns=10**30, act=True), "end_ns: 1000"),
+        (DeleteRequest(f'{{a="{"b" * 70_000}"}}', act=True), "selector: 70006 characters; limit 65536"),
+        (DeleteRequest(MADE, author="x" * 300, act=True), "author: 300 characters; limit 256"),
     ):
         with pytest.raises(RequestError, match=message):
             deleter.ask(TENANT, bad)

@@ -119,7 +119,8 @@ def test_an_older_reader_does_not_pass_over_a_tombstone(catalog: Catalog, object
 
 
 @pytest.mark.parametrize(
-    "spoilt", [{"id": 3}, {"start_ns": "x"}, {"start_ns": True}, {"more": 1}, {"version": 1.5}]
+    "spoilt",
+    [{"id": 3}, {"start_ns": "x"}, {"start_ns": True}, {"more": 1}, {"version": 1.5}, {"end_ns": 10**30}],
 )
 def test_what_is_no_tombstone_is_named(catalog: Catalog, objects: Objects, spoilt: dict[str, object]) -> None:
     begin(catalog)
