@@ -20,7 +20,7 @@ from .manifest import (
     DONE,
     IN_FORCE,
     Manifest,
-    forget_records,
+    create_manifest,
     gathered_changes,
     new_manifest,
     read_manifest,
@@ -56,7 +56,7 @@ class Deletions:
         """
         state = self._store.catalog.commit_change(Change("delete", tombstones_added=(tombstone,)))
         begun = replace(tombstone, version=state.tombstones[tombstone.id].version)
-        self._write(new_manifest(begun, IN_FORCE, (), 0))
+        create_manifest(self._store.objects, self._store.tenant, begun)
         return begun
 
     def in_force(self) -> Sequence[Tombstone]:
@@ -137,19 +137,20 @@ class Deletions:
             if not all(self._is_clear(before, one) for one in clear):
                 raise CommitConflict("a block was committed that may hold what was deleted")
 
+        # Before, in case this process is killed after; and after, in case another one did the last of it meanwhile.
         for one in clear:
-            self._write_done(state, one)
+            self._write_manifest(one, DONE, state)
         ids = tuple(one.id for one in clear)
         with suppress(CommitConflict):
-            left = self._store.catalog.commit_change(Change("deleted", tombstones_removed=ids, guard=guard))
-            forget_records(self._store.objects, self._store.tenant, left.tombstones)
+            self._store.catalog.commit_change(Change("deleted", tombstones_removed=ids, guard=guard))
+        now = self._store.catalog.load()
+        for one in clear:
+            self._write_manifest(one, IN_FORCE if one.id in now.tombstones else DONE, now)
         return False
 
-    def _write_done(self, state: CatalogState, tombstone: Tombstone) -> None:
+    def _write_manifest(self, tombstone: Tombstone, stage: str, state: CatalogState) -> None:
         store = self._store
         commits = store.catalog.commits_since(tombstone.version)
         changes = gathered_changes(store.objects, store.tenant, tombstone, commits, state.blocks)
-        self._write(new_manifest(tombstone, DONE, changes, self._clock_ns()))
-
-    def _write(self, manifest: Manifest) -> None:
-        write_manifest(self._store.objects, self._store.tenant, manifest)
+        manifest = new_manifest(tombstone, stage, changes, self._clock_ns())
+        write_manifest(store.objects, store.tenant, manifest)

@@ -7,10 +7,11 @@ for. A tombstone that comes into force again, since a head had older profiles, a
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from ...schema.errors import CorruptBlock, ObjectMissing
+from ...schema.errors import CorruptBlock, ObjectExists, ObjectMissing
 from ...schema.times import format_time_ns
 from ...schema.tombstone import Tombstone, tombstone_from_fields
 from ..storage.objects import Objects
@@ -58,9 +59,20 @@ def _sums(blocks: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
     return {"blocks": len(blocks)} | {name: sum(block[name] for block in blocks) for name in names}
 
 
+def create_manifest(objects: Objects, tenant: str, tombstone: Tombstone) -> None:
+    """Write down that a tombstone is in force, unless another process knows more already."""
+    manifest = new_manifest(tombstone, IN_FORCE, (), 0)
+    with suppress(ObjectExists):
+        objects.create(manifest_path(tenant, tombstone.id), _encoded(manifest))
+
+
 def write_manifest(objects: Objects, tenant: str, manifest: Manifest) -> None:
     """Write it down in place of what was known before."""
-    objects.write(manifest_path(tenant, manifest["id"]), json.dumps(manifest, indent=1).encode())
+    objects.write(manifest_path(tenant, manifest["id"]), _encoded(manifest))
+
+
+def _encoded(manifest: Manifest) -> bytes:
+    return json.dumps(manifest, indent=1).encode()
 
 
 def read_manifest(objects: Objects, tenant: str, tombstone: str) -> Manifest | None:
@@ -104,11 +116,3 @@ def gathered_changes(
         if record["commit"] in made or (record["new"] is not None and record["new"]["ulid"] in alive):
             changes[record["commit"]] = record
     return list(changes.values())
-
-
-def forget_records(objects: Objects, tenant: str, in_force: Container[str]) -> None:
-    """Remove the records of tombstones that are not in force: manifests have them."""
-    for info in objects.list(f"{tenant}/deletions"):
-        tombstone, _, record = info.path.removeprefix(f"{tenant}/deletions/").partition("/")
-        if record and tombstone not in in_force:
-            objects.delete(info.path)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,26 +126,30 @@ def test_killed_at_every_step(
 
 
 def check_manifests(store: Path) -> None:
-    """What a manifest says of blocks is what their files are."""
+    """What manifests say of blocks is what their files are, and what they took out is what is missing."""
+    removed: Counter[str] = Counter()
+    missing: dict[str, int] = {}
     for path in (store / "anonymous" / "deletions").glob("*.json"):
         manifest = json.loads(path.read_text())
         assert manifest["state"] == "done"
         assert manifest["changes"]
         for change in manifest["changes"]:
-            removed = 0
-            for block in [*change["old"], *([change["new"]] if change["new"] else [])]:
+            removed[change["commit"]] += change["removed"]["profiles"]
+            made = [change["new"]] if change["new"] else []
+            if len(change["old"]) == 1:
+                # Of several, copies go as well.
+                missing[change["commit"]] = change["old"][0]["profiles"] - sum(
+                    new["profiles"] for new in made
+                )
+            for block in [*change["old"], *made]:
                 for name, file in block["files"].items():
                     data = (store / "anonymous" / "blocks" / block["ulid"] / name).read_bytes()
                     assert len(data) == file["size_bytes"]
                     assert xxhash.xxh3_128_hexdigest(data) == file["checksum"]
-            removed += sum(block["profiles"] for block in change["old"])
-            removed -= change["new"]["profiles"] if change["new"] else 0
-            if len(change["old"]) == 1:
-                # Of several, copies go as well.
-                assert change["removed"]["profiles"] == removed
         assert manifest["removed"]["profiles"] == sum(
             one["removed"]["profiles"] for one in manifest["changes"]
         )
+    assert {commit: removed[commit] for commit in missing} == missing
 
 
 def start(store: Path, *words: str) -> subprocess.Popen[bytes]:
@@ -369,3 +374,26 @@ def test_a_store_that_takes_no_writes_is_left_as_it_was(
         Deletions(blocks).begin(WANTED.tombstone())
     assert (answers(store), in_force(store)) == (expected[0], 0)
     assert not (store / "anonymous" / "deletions").exists()
+
+
+def test_manifests_are_whole_whoever_carries_out_what(tmp_path: Path) -> None:
+    """Several processes carry out one deletion, and another begins and ends meanwhile."""
+    for round_ in range(4):
+        store = filled(tmp_path / str(round_))
+        begin(store, WANTED)
+        threads = [threading.Thread(target=finish, args=(store,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        begin(store, Wanted("checkout", "pod-1"))
+        for thread in threads:
+            thread.join()
+        finish(store)
+        assert in_force(store) == 0
+        check_manifests(store)
+        removed = sum(
+            json.loads(path.read_text())["removed"]["profiles"]
+            for path in (store / "anonymous" / "deletions").glob("*.json")
+        )
+        gone = [made for block in BLOCKS for made in block if WANTED.covers(made)]
+        gone += [made for block in BLOCKS for made in block if Wanted("checkout", "pod-1").covers(made)]
+        assert removed == 2 * len(gone)
