@@ -84,7 +84,9 @@ class ServerSettings:
     )
     compaction_grace_s: int = setting(600, "how long after its end an hour or a day is left alone")
     compaction_seconds: int = setting(3600, "time for one block to be made of others; 0: no limit")
-    compaction_memory_bytes: int = setting(2 << 30, "memory of the process that compacts, at most")
+    compaction_memory_bytes: int = setting(
+        2 << 30, "memory of the process that compacts, at most; 0: no limit"
+    )
     compaction_threads: int = setting(1, "threads of the process that compacts")
     sweep_every_s: int = setting(
         21_600, "how often files of blocks that nothing names are looked for; 0: never"

@@ -81,7 +81,7 @@ def _watch(pipe: Connection, orders: SimpleQueue[Any], answers: _Answers, memory
         except (EOFError, OSError):
             os._exit(0)
         held_bytes = process.memory_info().rss
-        if held_bytes > memory_bytes:
+        if memory_bytes and held_bytes > memory_bytes:
             answers.send(
                 Finished(
                     f"it took {held_bytes} bytes of memory; limit compaction_memory_bytes {memory_bytes}"

@@ -110,7 +110,11 @@ class Server:
             lambda: tenants_of(self.objects),
             lambda tenant: self.limits.of(tenant).retention,
             store,
-            replace(self._settings, memory_bytes=server.compaction_memory_bytes, threads=threads),
+            replace(
+                self._settings,
+                memory_bytes=server.compaction_memory_bytes or self._settings.memory_bytes,
+                threads=threads,
+            ),
             # What is in this process's memory no other process can see.
             None if store.startswith("memory:") else ProcessRunner(process),
         )

@@ -25,6 +25,7 @@ from flameduck.engine.storage.objects import open_objects
 from tests.engine.compaction.made_blocks import Made, put_blocks, store_of, upload
 from tests.engine.ingest.made_profiles import answers, command, cpu_total, problems
 from tests.engine.services.jobs import caught, child_of, compact, ended, jobs, left_alone, until
+from tests.engine.services.test_unwritable import immutable
 from tests.engine.services.writing import metric
 from tests.running_server import RunningServer, running_server
 from tests.servers import S3Process
@@ -309,26 +310,21 @@ def test_a_block_that_does_not_hold_is_told_and_not_tried_again_and_again(tmp_pa
 
 
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
-    """A file is in the way of the catalog's next entry: a directory that is read-only does not stop root."""
     store = made_store(tmp_path)
-    number = len(list((store / "anonymous" / "catalog").glob("*.json"))) + 1
-    aside = store / "anonymous" / "blocks-aside"
     with running_server(store, *NEVER, "--data-dir", str(tmp_path / "data")) as server:
-        (store / "anonymous" / "catalog" / f"{number:020d}.json").mkdir()
-        shutil.move(store / "anonymous" / "blocks", aside)
-        (store / "anonymous" / "blocks").write_bytes(b"")
-        compact(server)
-        failed = until(lambda: next((one for one in jobs(server) if one["error"]), None))
-        assert failed["state"] == "queued"
-        (store / "anonymous" / "blocks").unlink()
-        shutil.move(aside, store / "anonymous" / "blocks")
-        (store / "anonymous" / "catalog" / f"{number:020d}.json").rmdir()
+        with immutable(None, store / "anonymous" / "blocks"):
+            compact(server)
+            failed = until(lambda: next((one for one in jobs(server) if one["error"]), None))
+            assert failed["state"] == "queued"
+            assert str(store / "anonymous" / "blocks") in failed["error"]
+            assert server.total() == cpu_total(store)
         assert ended(server, failed["id"])["attempts"] > 1
     assert len(block_rows(store)) == 1
 
 
 def test_who_asks_twice_gets_the_same_job(tmp_path: Path) -> None:
-    with running_server(made_store(tmp_path), *NEVER) as server:
+    unlimited = ("--compaction-memory-bytes", "0", "--compaction-seconds", "0")
+    with running_server(made_store(tmp_path), *NEVER, *unlimited) as server:
         job = compact(server)
         child = caught(server)
         again = server.http.post("/api/v1/jobs/compact")
