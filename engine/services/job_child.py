@@ -60,12 +60,12 @@ def main(file_descriptor: int, memory_bytes: int, threads: int) -> None:
 def _be_modest() -> None:
     """Take only what nobody else wants of processors and disks."""
     process = psutil.Process()
-    process.nice(NICENESS)
     if hasattr(psutil, "IOPRIO_CLASS_IDLE"):
         with suppress(OSError):
             process.ionice(psutil.IOPRIO_CLASS_IDLE)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(_OOM_SCORE))
+    process.nice(NICENESS)
 
 
 def _watch(pipe: Connection, orders: SimpleQueue[Any], answers: _Answers, memory_bytes: int) -> None:
