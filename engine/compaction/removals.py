@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...schema.block import BlockMeta
-from ...schema.errors import CommitConflict, CorruptBlock
+from ...schema.errors import CommitConflict, CorruptBlock, ObjectMissing
 from ..storage.objects import Objects
 from .inputs import MergeInput
 
@@ -79,6 +79,9 @@ def read_records(objects: Objects, tenant: str, tombstone: str) -> list[dict[str
         try:
             fields = json.loads(objects.read(info.path))
             records.append({name: fields[name] for name in ("commit", "old", "new", "removed")})
+        except ObjectMissing:
+            # Its commit came to nothing meanwhile.
+            continue
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptBlock(f"{info.path}: not a record of a removal: {error}") from None
     return records
