@@ -13,7 +13,7 @@ TEST_STAMP := $(VENV)/.installed-test-$(call key,requirements/test.txt pyproject
 PINS := .cache/pins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts pytest pytest-served pytest-rest nightly nightly-mutants nightly-others bench fixtures pins format install install-test browser clean
+.PHONY: help demo test lint types contracts pytest pytest-services pytest-contracts pytest-rest nightly nightly-mutants nightly-others bench fixtures pins format install install-test browser clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,17 +38,21 @@ types: $(TEST_STAMP)  ## mypy, strict, over the package, the tests and the bench
 contracts: $(TEST_STAMP)  ## import-linter: the layers, one door an outside library.
 	@$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
-pytest: $(TEST_STAMP)  ## Only the tests, in two halves side by side.
-	@$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target pytest-served pytest-rest
+pytest: $(TEST_STAMP)  ## Only the tests, in three portions side by side.
+	@$(MAKE) --no-print-directory --keep-going --jobs 3 --output-sync=target pytest-services pytest-contracts pytest-rest
 
-# The one mostly waits for servers and programs, the other keeps a core busy.
-SERVED := tests/engine/services tests/contracts tests/clients tests/browser tests/cli
+# Two mostly wait for servers, stores and programs, the third keeps a core busy.
+SERVICES := tests/engine/services tests/clients tests/browser
+CONTRACTS := tests/contracts tests/cli
 
-pytest-served:
-	@$(BIN)/pytest -q -ra $(SERVED)
+pytest-services:
+	@$(BIN)/pytest -q -ra $(SERVICES)
+
+pytest-contracts:
+	@$(BIN)/pytest -q -ra $(CONTRACTS)
 
 pytest-rest:
-	@$(BIN)/pytest -q -ra $(addprefix --ignore ,$(SERVED))
+	@$(BIN)/pytest -q -ra $(addprefix --ignore ,$(SERVICES) $(CONTRACTS))
 
 nightly: $(TEST_STAMP) browser  ## Every test, with the long ones and those that need rare toolchains.
 	@$(MAKE) --no-print-directory --keep-going --jobs 2 nightly-mutants nightly-others

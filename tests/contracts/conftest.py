@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from flameduck.engine.storage.objects import Objects, open_objects
-from tests.clusters import dask_cluster
+from tests.clusters import ROOT, dask_cluster
 from tests.servers import (
     fault_proxy,
     faults,
@@ -47,3 +47,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def objects(url: str) -> Objects:
     """The same, opened."""
     return open_objects(url)
+
+
+@pytest.fixture
+def workers_know_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let worker processes of this machine, which look where this process does, find what tests define."""
+    monkeypatch.syspath_prepend(str(ROOT))

@@ -41,6 +41,8 @@ from tests.engine.compaction.made_blocks import Made, put_blocks
 from tests.engine.ingest.made_profiles import START_NS, answers, command, problems
 from tests.servers import S3Server
 
+pytestmark = pytest.mark.usefixtures("workers_know_tests")
+
 PROFILES = 8
 STEP_NS = HOUR_NS // PROFILES
 KILLS = 8
@@ -201,8 +203,8 @@ def kill_marked(mark: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "when"),
     [
-        ("file", "begun"),
-        ("file", "written"),
+        pytest.param("file", "begun", marks=pytest.mark.nightly),
+        pytest.param("file", "written", marks=pytest.mark.nightly),
         ("s3", "written"),
         pytest.param("s3", "begun", marks=pytest.mark.nightly),
     ],

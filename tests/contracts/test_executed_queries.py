@@ -43,6 +43,8 @@ from tests.clusters import Cluster
 from tests.engine.compaction.made_blocks import Made, put_blocks
 from tests.engine.ingest.made_profiles import START_NS, STEP_NS, command
 
+pytestmark = pytest.mark.usefixtures("workers_know_tests")
+
 PROFILES = 60
 CPU = Selection("{}", "cpu")
 CPU_ID = "process_cpu:cpu:nanoseconds:cpu:nanoseconds"
@@ -180,6 +182,7 @@ def test_any_blocks_in_any_pieces(
             assert plain(there.ask(request)) == plain(here.database.ask(request)), request
 
 
+@pytest.mark.parametrize("store", [False], ids=["whole"], indirect=True)
 def test_the_python_api_and_the_command_line(store: str, dask_cluster: Cluster) -> None:
     name = dask_cluster.address
     with flameduck.open(store) as here, flameduck.open(store, executor=name) as there:
@@ -193,6 +196,7 @@ def test_the_python_api_and_the_command_line(store: str, dask_cluster: Cluster) 
         assert (executed.stdout, executed.stderr, executed.returncode) == (plain.stdout, "", 0)
 
 
+@pytest.mark.parametrize("store", [False], ids=["whole"], indirect=True)
 def test_what_workers_cannot_read_is_refused(
     store: str, fixtures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

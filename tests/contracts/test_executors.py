@@ -21,6 +21,8 @@ from flameduck.engine.execution.inline import InlineExecutor
 from flameduck.schema.errors import CorruptProfile
 from tests.clusters import ROOT
 
+pytestmark = pytest.mark.usefixtures("workers_know_tests")
+
 WithLimit = Callable[[float], Executor]
 """Opens an executor whose items may take so many seconds; 0: any number."""
 

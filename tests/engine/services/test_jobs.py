@@ -185,7 +185,7 @@ def test_a_killed_process_costs_nothing_and_is_tried_again(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "kills", [3, pytest.param(60, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
+    "kills", [1, pytest.param(60, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
 )
 def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path, kills: int) -> None:
     """Whoever asks again has a killed job begun again at once."""
