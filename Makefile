@@ -43,7 +43,7 @@ pytest: $(TEST_STAMP)  ## Only the tests, in three portions side by side.
 
 # Two mostly wait for servers, stores and programs, the third keeps a core busy.
 SERVICES := tests/engine/services tests/clients tests/browser
-CONTRACTS := tests/contracts tests/cli
+CONTRACTS := tests/contracts tests/cli tests/engine/compaction
 
 pytest-services:
 	@$(BIN)/pytest -q -ra $(SERVICES)

@@ -109,6 +109,7 @@ def kill_marked(mark: Path) -> None:
     os.kill(int(found[0].name), signal.SIGKILL)
 
 
+@pytest.mark.nightly
 def test_workers_come_and_go(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     mark.mkdir()
@@ -134,6 +135,7 @@ def test_workers_come_and_go(tmp_path: Path) -> None:
                 next(waiting)
 
 
+@pytest.mark.nightly
 def test_an_item_that_the_scheduler_gives_up(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     mark.mkdir()
@@ -173,6 +175,7 @@ def test_dask_is_silent_unless_the_program_uses_it(dask_cluster: Cluster) -> Non
         assert ("noise" in done.stderr, done.stderr != "") == (noisy, noisy)
 
 
+@pytest.mark.nightly
 def test_a_client_that_is_killed_leaves_no_work_behind(dask_cluster: Cluster, tmp_path: Path) -> None:
     script = f"""
 import time

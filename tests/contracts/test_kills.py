@@ -100,9 +100,9 @@ def place(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Callable
     return lambda: f"{root}/{uuid4().hex}"
 
 
-FEW = {("upload", "s3"): 2, ("compact", "s3"): 2, ("retention", "file"): 2, ("retention", "s3"): 2}
-"""How often each is killed in every run, beside uploads (test_ingest_crash.py) and compaction (test_compact.py) on disk,
-ten times each.
+FEW = {("upload", "s3"): 1, ("compact", "s3"): 1, ("retention", "file"): 1, ("retention", "s3"): 1}
+"""How often each is killed in every run, beside uploads (test_ingest_crash.py), compaction (test_compact.py) and deletion
+(test_deletion_faults.py) on disk.
 """
 
 

@@ -167,7 +167,7 @@ DELETE = ("delete", "-q", '{service_name="cart",pod="pod-0"}', "--yes")
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "kills", [10, pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
+    "kills", [3, pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
 )
 def test_kill_at_random_moments(
     tmp_path: Path, expected: tuple[Mapping[str, object], Mapping[str, object]], kills: int

@@ -103,7 +103,7 @@ def test_a_block_that_another_process_replaced_is_left_to_it(tmp_path: Path) -> 
     assert problems(store) == []
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.nightly)])
 def test_killed_at_any_moment_each_block_is_the_old_or_the_new_one(tmp_path: Path, kills: int) -> None:
     store = old_store(tmp_path, blocks=6)
     expected = answers(store, START_NS)

@@ -215,7 +215,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path, kills: 
 
 
 @pytest.mark.parametrize(
-    "kills", [2, pytest.param(40, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
+    "kills", [1, pytest.param(40, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])]
 )
 def test_a_killed_server_leaves_no_process_at_work(tmp_path: Path, kills: int) -> None:
     """At different moments of the job, the start of its process among them."""
