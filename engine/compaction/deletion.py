@@ -152,5 +152,9 @@ class Deletions:
         store = self._store
         commits = store.catalog.commits_since(tombstone.version)
         changes = gathered_changes(store.objects, store.tenant, tombstone, commits, state.blocks)
+        known = self.manifest(tombstone.id)
+        if known is not None and known["state"] == stage and known["changes"] == changes:
+            # It was done when that was written first.
+            return
         manifest = new_manifest(tombstone, stage, changes, self._clock_ns())
         write_manifest(store.objects, store.tenant, manifest)
