@@ -192,7 +192,8 @@ def test_bytes_of_another_object_are_not_believed(
         file.unlink()
     fault_proxy.faults = Faults(wrong_body=0.2)
     for _ in range(6):
-        with suppress(CorruptBlock):
+        # One that is shorter than what was asked for looks like an answer that broke off.
+        with suppress(CorruptBlock, Unavailable):
             assert answers(faulty_url, START_NS) == expected
     assert fault_proxy.happened["wrong_body"] > 3
     fault_proxy.faults = Faults()
