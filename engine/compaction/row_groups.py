@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..storage.table_files import row_group_starts
+
 Columns = tuple[npt.NDArray[np.integer], ...]
 
 
@@ -20,9 +22,7 @@ class RowGroups:
 
         self._file = pq.ParquetFile(path)
         self._columns = list(columns)
-        footer = self._file.metadata
-        lengths = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
-        self._starts = np.cumsum([0, *lengths])
+        self._starts = row_group_starts(self._file.metadata)
         self._held: tuple[int, Columns] = -1, ()
 
     @property

@@ -21,7 +21,7 @@ from ...schema.block import BlockMeta, FileMeta, block_from_json
 from ...schema.errors import CorruptBlock
 from .layout import BlockTables
 from .objects_protocol import Objects
-from .table_files import encode_table
+from .table_files import encode_table, row_group_starts
 
 if TYPE_CHECKING:
     # Imported where files are read or written, which blocks in memory are not.
@@ -168,8 +168,7 @@ class StoredBlock:
             import pyarrow.parquet as pq
 
             footer = pq.read_metadata(path)
-            rows = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
-            known = footer, np.cumsum([0, *rows]).tolist()
+            known = footer, row_group_starts(footer)
             self._check(name, os.path.getsize(path), footer.num_rows)
             with self._lock:
                 self._footers[name] = known

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .table_files import row_group_starts
+
 BATCH_ROWS = 32_768
 """Rows that are decoded at a time: what a cursor holds beyond what it was asked for."""
 
@@ -27,9 +29,7 @@ class TableCursor:
 
         self._columns = list(columns)
         self._file: Any = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
-        footer = self._file.metadata
-        rows = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
-        self._starts = np.cumsum([0, *rows])
+        self._starts = row_group_starts(self._file.metadata)
         self._held: list[pa.RecordBatch] = []
         self._begin = self._end = 0
         self._coming: Iterator[pa.RecordBatch] = iter(())

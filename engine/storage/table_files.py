@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 491_520
 """Rows of a row group at most."""
@@ -100,6 +103,13 @@ class TableWriter:
         table = pa.concat_tables([self._schema.empty_table(), *self._waiting])
         self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         self._waiting, self._waiting_rows = [], 0
+
+
+def row_group_starts(footer: pq.FileMetaData) -> list[int]:
+    """The first row of each row group of a file, and the end of the last."""
+    rows = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+    starts: list[int] = np.cumsum([0, *rows]).tolist()
+    return starts
 
 
 def encode_table(name: str, table: pa.Table) -> bytes:
