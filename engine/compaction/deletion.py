@@ -27,6 +27,7 @@ from .manifest import (
     write_manifest,
 )
 from .plan import MergeJob
+from .removals import read_records
 from .run import BlockStore, replace_blocks
 
 
@@ -151,8 +152,9 @@ class Deletions:
     def _write_manifest(self, tombstone: Tombstone, stage: str, state: CatalogState) -> None:
         store = self._store
         commits = store.catalog.commits_since(tombstone.version)
-        changes = gathered_changes(store.objects, store.tenant, tombstone, commits, state.blocks)
         known = self.manifest(tombstone.id)
+        records = read_records(store.objects, store.tenant, tombstone.id)
+        changes = gathered_changes(known, records, commits, state.blocks)
         if known is not None and known["state"] == stage and known["changes"] == changes:
             # It was done when that was written first.
             return

@@ -34,8 +34,3 @@ class MergeInput:
                 hidden[one.id] = new
                 seen = np.union1d(seen, new)
         return cls(block, without_hidden(block, tombstones), hidden)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing of it is hidden."""
-        return not self.hidden

@@ -15,7 +15,6 @@ from ...schema.errors import CorruptBlock, ObjectExists, ObjectMissing
 from ...schema.times import format_time_ns
 from ...schema.tombstone import Tombstone, tombstone_from_fields
 from ..storage.objects import Objects
-from .removals import read_records
 
 IN_FORCE = "in force"
 DONE = "done"
@@ -103,16 +102,18 @@ def known_tombstones(objects: Objects, tenant: str) -> list[Tombstone]:
 
 
 def gathered_changes(
-    objects: Objects, tenant: str, tombstone: Tombstone, commits: Iterable[str], live: Iterable[str]
+    manifest: Manifest | None,
+    records: Iterable[Mapping[str, Any]],
+    commits: Iterable[str],
+    live: Iterable[str],
 ) -> list[Mapping[str, Any]]:
     """What was done for a tombstone: what its manifest has, and the records of commits that were made since.
 
     `commits` are those that the log has, `live` the blocks that are there.
     """
-    manifest = read_manifest(objects, tenant, tombstone.id)
     changes = {change["commit"]: change for change in (manifest["changes"] if manifest else [])}
     made, alive = set(commits), set(live)
-    for record in read_records(objects, tenant, tombstone.id):
+    for record in records:
         if record["commit"] in made or (record["new"] is not None and record["new"]["ulid"] in alive):
             changes[record["commit"]] = record
     return list(changes.values())

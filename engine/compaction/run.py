@@ -92,9 +92,6 @@ def replace_blocks(store: BlockStore, job: MergeJob, reason: str) -> BlockMeta |
     inputs = [MergeInput.of(store.block(ulid), state) for ulid in job.ulids]
     visible = [one.visible for one in inputs if one.visible is not None]
     meta = _merged(store, job, visible, state.version) if visible else None
-    if all(one.is_whole for one in inputs) and meta is not None:
-        store.catalog.commit(added=(entry_of(meta),), removed=job.ulids, reason=reason)
-        return meta
     change = Change(reason, () if meta is None else (entry_of(meta),), job.ulids)
     with recorded(store.objects, store.tenant, removal_of(change.commit_id, inputs, meta)):
         store.catalog.commit_change(change)

@@ -171,13 +171,13 @@ class MarkingPlace(StorePlace):
         if self.when == "begun":
             self._pause()
         else:
-            commit = blocks.catalog.commit
+            commit = blocks.catalog.commit_change
 
             def late_commit(*what: Any, **how: Any) -> CatalogState:
                 self._pause()
                 return commit(*what, **how)
 
-            blocks.catalog.commit = late_commit  # type: ignore[method-assign]
+            blocks.catalog.commit_change = late_commit  # type: ignore[method-assign]
         return blocks
 
     def _pause(self) -> None:

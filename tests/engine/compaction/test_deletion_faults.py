@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +26,10 @@ from flameduck.engine.compaction.run import replace_blocks
 from flameduck.engine.embedded import StoreDatabase
 from flameduck.engine.settings import Settings
 from flameduck.engine.storage.catalog import Catalog
+from flameduck.engine.storage.catalog_change import Change
 from flameduck.engine.storage.objects import Objects, open_objects
 from flameduck.engine.upkeep import Upkeep
-from flameduck.schema.catalog import BlockEntry, CatalogState
+from flameduck.schema.catalog import CatalogState
 from flameduck.schema.errors import CommitConflict, StorageError
 from tests.engine.compaction.deleting import Wanted, begin, compact_all, finish, put
 from tests.engine.compaction.made_blocks import Made
@@ -218,13 +219,13 @@ class Deleting(Catalog):
     store = Path()
     carried_out = False
 
-    def commit(self, added: Sequence[BlockEntry], removed: Sequence[str], reason: str) -> CatalogState:
-        if removed and self.rivals:
+    def commit_change(self, change: Change) -> CatalogState:
+        if change.removed and self.rivals:
             (wanted,), self.rivals = self.rivals, ()
             begin(self.store, wanted)
             if self.carried_out:
                 finish(self.store)
-        return super().commit(added, removed, reason)
+        return super().commit_change(change)
 
 
 @pytest.mark.parametrize("carried_out", [False, True])

@@ -18,6 +18,7 @@ from flameduck.engine.execution.inline import InlineExecutor
 from flameduck.engine.ingest.run import ingest
 from flameduck.engine.settings import Settings
 from flameduck.engine.storage.catalog import Catalog
+from flameduck.engine.storage.catalog_change import Change
 from flameduck.schema.catalog import BlockEntry, CatalogState
 from flameduck.schema.request import DEFAULT_INGEST
 from tests.engine.ingest.made_profiles import cpu_total, made_total, made_upload, problems
@@ -51,10 +52,10 @@ class Contested(Catalog):
 
     rival: BlockSet | None = None
 
-    def commit(self, added: Sequence[BlockEntry], removed: Sequence[str], reason: str) -> CatalogState:
-        if self.rival is not None and removed:
+    def commit_change(self, change: Change) -> CatalogState:
+        if self.rival is not None and change.removed:
             merge_small_blocks(self.rival, MergePolicy(enough=2))
-        done = super().commit(added, removed, reason)
+        done = super().commit_change(change)
         if self.rival is not None:
             merge_small_blocks(self.rival, MergePolicy(enough=2))
         return done
